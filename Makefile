@@ -1,0 +1,60 @@
+# make demo · make test · make serve · make bench · make lint; each does its own set-up in .venv
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD_INPUTS := pyproject.toml setup.py $(shell find proto _frontend -type f \
+	\( -name '*.proto' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.py' \) 2>/dev/null)
+MODELS ?=
+LISTEN ?= 127.0.0.1:50051
+
+.PHONY: help demo test test-all serve bench lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# //p;q' Makefile
+
+# What pip cannot install is named here, with the line that installs it.
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { echo "missing: python3 >= 3.11 -- apt-get install python3 python3-venv python3-dev"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "missing: python3 >= 3.11, found $$($(PYTHON) --version); set PYTHON=python3.x"; exit 1; }
+	@command -v cc >/dev/null || { echo "missing: a C compiler -- apt-get install build-essential"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: python3-venv -- apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' || { echo "missing: Python.h -- apt-get install python3-dev"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.python $(BUILD_INPUTS)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	@touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+test-all: test
+
+serve: $(VENV)/.run
+	$(BIN)/auricle serve --listen $(LISTEN) $(if $(MODELS),--models $(MODELS))
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/bench_accuracy.py
+	$(BIN)/python benchmarks/bench_server.py
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist service/*.egg-info
+	find service \( -name '*_pb2*' -o -name '*.so' \) -delete

@@ -1,0 +1,1 @@
+"""The wire contract's generated modules, made from ``proto/auricle/v1`` when the package is built."""
