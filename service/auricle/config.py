@@ -1,0 +1,134 @@
+"""Settings of the server and its parts, as frozen values that constructors take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from auricle.errors import OptionError
+
+__all__ = ["BatchSettings", "Limits", "ServerSettings", "SessionSettings", "TlsSettings"]
+
+MIB = 1024 * 1024
+
+
+def _positive(owner: object, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None and not value > 0:
+            raise OptionError(f"{name} must be above 0, but is {value}", field=name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one call may ask for. Over a limit is INVALID_ARGUMENT, before the memory is spent.
+
+    Attributes:
+        content_bytes: size of an encoded file or of raw samples in one unary call.
+        duration_s: length of the sound in one unary call; a stream's is unlimited.
+        decoded_bytes: samples x channels x 4 of one unary call, whatever the file's header says.
+        channels: channels of the input.
+        min_rate_hz, max_rate_hz: sample rates of the input.
+        streams: open streams at once; one more is RESOURCE_EXHAUSTED at its start.
+        stream_replies: answers that wait for a slow reader before its stream is slowed.
+        idle_s: seconds without a message after which a stream is ended; None waits forever.
+    """
+
+    content_bytes: int = 64 * MIB
+    duration_s: float = 3600.0
+    decoded_bytes: int = 1024 * MIB
+    channels: int = 8
+    min_rate_hz: int = 4000
+    max_rate_hz: int = 192_000
+    streams: int = 2000
+    stream_replies: int = 16
+    idle_s: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        _positive(
+            self, "content_bytes", "duration_s", "decoded_bytes", "channels", "min_rate_hz", "max_rate_hz"
+        )
+        _positive(self, "streams", "stream_replies", "idle_s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """How segments become batches.
+
+    Attributes:
+        max_segments: most segments in one run.
+        max_elements: most input elements in one run (segments x padded length), the memory bound.
+        max_waiting: segments that may wait before a new unary call is refused.
+        per_caller: segments that one caller may have waiting; the rest of its sound is cut later.
+        max_delay_s: seconds that a batch waits to fill; 0 takes what is there, right for CPUs.
+    """
+
+    max_segments: int = 32
+    max_elements: int = 32 * 1024 * 1024
+    max_waiting: int = 1024
+    per_caller: int = 64
+    max_delay_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "max_segments", "max_elements", "max_waiting", "per_caller")
+        if self.max_delay_s < 0:
+            raise OptionError(
+                f"max_delay_s must be 0 or more, but is {self.max_delay_s}", field="max_delay_s"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSettings:
+    """How onnxruntime runs a model.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or another execution provider's short name.
+        threads: threads of one operator; None lets every model use all cores but no more.
+    """
+
+    device: str = "cpu"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        _positive(self, "threads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsSettings:
+    """Files for an encrypted listener; ``client_ca`` asks clients for certificates too."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """Everything that ``auricle serve`` takes.
+
+    Attributes:
+        models_dir: directory of ``NAME.onnx`` and ``NAME/VERSION.onnx``.
+        listen: ``HOST:PORT`` or ``unix:PATH``; port 0 takes a free one.
+        default_model: answers requests that name none.
+        grace_s: seconds that work in flight gets after SIGTERM.
+        workers: threads that decode and compute features; None is one a core.
+        watch: load, swap and drain models as files appear, change and go.
+        port_file: written with the bound port once the server is serving.
+    """
+
+    models_dir: Path
+    listen: str = "127.0.0.1:50051"
+    default_model: str | None = None
+    grace_s: float = 30.0
+    workers: int | None = None
+    watch: bool = True
+    port_file: Path | None = None
+    tls: TlsSettings | None = None
+    limits: Limits = field(default_factory=Limits)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    session: SessionSettings = field(default_factory=SessionSettings)
+
+    def __post_init__(self) -> None:
+        _positive(self, "workers")
+        if self.grace_s < 0:
+            raise OptionError(f"grace_s must be 0 or more, but is {self.grace_s}", field="grace_s")
