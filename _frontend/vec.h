@@ -1,0 +1,33 @@
+/* The vector type that the kernels are written in: VF_LANES floats side by side, one operation for all of them.
+ *
+ * Never wider than the instruction set: a wider type compiles, but spills at every step. Width follows the flags that a
+ * level is compiled with. Loads and stores through `vfu` may be unaligned; `vf` itself must lie on its own size.
+ */
+#pragma once
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define VF_LANES 16
+#elif defined(__AVX2__)
+#define VF_LANES 8
+#else
+#define VF_LANES 4
+#endif
+
+typedef float vf __attribute__((vector_size(4 * VF_LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * VF_LANES)));
+typedef float vfu __attribute__((vector_size(4 * VF_LANES), aligned(4), may_alias));
+
+static inline vf vf_load(const float *p) { return *(const vfu *)p; }
+static inline void vf_store(float *p, vf v) { *(vfu *)p = v; }
+static inline vf vf_set(float s) { return s - (vf){0}; }
+
+/* Reinterpretations; a cast between vector types of one size keeps the bits. */
+static inline vi vf_bits(vf v) { return (vi)v; }
+static inline vf vi_as_float(vi v) { return (vf)v; }
+static inline vf vi_to_float(vi v) { return __builtin_convertvector(v, vf); }
+
+/* Lane by lane m ? a : b, where m is all ones or all zeros (what a comparison gives). */
+static inline vf vf_select(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+static inline vf vf_max(vf a, vf b) { return a > b ? a : b; }
