@@ -30,4 +30,4 @@ static inline vf vi_to_float(vi v) { return __builtin_convertvector(v, vf); }
 
 /* Lane by lane m ? a : b, where m is all ones or all zeros (what a comparison gives). */
 static inline vf vf_select(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
-static inline vf vf_max(vf a, vf b) { return a > b ? a : b; }
+static inline vf vf_max(vf a, vf b) { return vf_select((vi)(a > b), a, b); }
