@@ -1,0 +1,261 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing, closing
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import grpc
+import grpc.aio
+
+from auricle.client import flows, options, replies
+from auricle.client.audio import AudioInput, Chunk, UnaryLimits
+from auricle.client.failures import from_rpc_error
+from auricle.client.flows import Collect, Flow, Step, StreamCall, Unary
+from auricle.client.options import ClassifyOptions, EmbedOptions, Encoding
+from auricle.client.results import ClassifyResult, EmbedResult, ModelInfo, StreamEvent
+from auricle.client.retries import RetryPolicy
+from auricle.client.streams import AnyChunks, open_chunks
+from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, grpc_calls
+from auricle.errors import UnavailableError
+from auricle.v1 import auricle_pb2 as pb
+
+__all__ = ["AsyncClient"]
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """`Client` for asyncio: the same names, arguments and errors, to be awaited. Belongs to one event loop.
+
+    Files are read and decoded in threads, so that nothing here blocks the loop. Cancelling a task cancels its
+    call on the server too.
+    """
+
+    def __init__(
+        self,
+        target: str = "127.0.0.1:50051",
+        *,
+        tls: TlsOptions | None = None,
+        timeout_s: float = 60.0,
+        retry: RetryPolicy | None = RetryPolicy(),  # noqa: B008 - frozen, so shared without harm
+        limits: UnaryLimits = UnaryLimits(),  # noqa: B008
+    ) -> None:
+        self._target = target
+        self._tls = tls
+        self._timeout_s = timeout_s
+        self._retry = retry
+        self._limits = limits
+        self._channel: grpc.aio.Channel | None = None
+        self._calls: Mapping[str, Callable[..., Any]] | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection and the calls on it. Once is enough, again does no harm."""
+        self._closed = True
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    async def embed(
+        self,
+        audio: AudioInput,
+        *,
+        model: str | None = None,
+        version: str | None = None,
+        timeout_s: float | None = None,
+        **wanted: Unpack[EmbedOptions],
+    ) -> EmbedResult:
+        """Embeds one clip; see `Client.embed`."""
+        chosen = options.selector(model, version)
+        flow = flows.embed(audio, chosen, options.embed_options(**wanted), self._limits)
+        return await self._run(flow, timeout_s)
+
+    async def classify(
+        self,
+        audio: AudioInput,
+        *,
+        model: str | None = None,
+        version: str | None = None,
+        timeout_s: float | None = None,
+        **wanted: Unpack[ClassifyOptions],
+    ) -> ClassifyResult:
+        """Classifies one clip; see `Client.classify`."""
+        chosen = options.selector(model, version)
+        flow = flows.classify(audio, chosen, options.classify_options(**wanted), self._limits)
+        return await self._run(flow, timeout_s)
+
+    async def stream_embed(
+        self,
+        chunks: AnyChunks,
+        *,
+        sample_rate_hz: int | None = None,
+        channels: int | None = None,
+        encoding: Encoding | None = None,
+        model: str | None = None,
+        version: str | None = None,
+        timeout_s: float | None = None,
+        **wanted: Unpack[EmbedOptions],
+    ) -> AsyncGenerator[StreamEvent]:
+        """Embeds sound as it comes; see `Client.stream_embed`. Chunks may be an async iterable too.
+
+        To stop early, close the generator (``contextlib.aclosing``) or cancel the task.
+        """
+        wire, opened = await asyncio.to_thread(open_chunks, chunks, sample_rate_hz, channels, encoding)
+        config = pb.StreamEmbedConfig(
+            model=options.selector(model, version), format=wire, options=options.embed_options(**wanted)
+        )
+        async with aclosing(self._events(StreamCall("StreamEmbed", config), opened, timeout_s)) as events:
+            async for event in events:
+                yield event
+
+    async def stream_classify(
+        self,
+        chunks: AnyChunks,
+        *,
+        sample_rate_hz: int | None = None,
+        channels: int | None = None,
+        encoding: Encoding | None = None,
+        model: str | None = None,
+        version: str | None = None,
+        timeout_s: float | None = None,
+        **wanted: Unpack[ClassifyOptions],
+    ) -> AsyncGenerator[StreamEvent]:
+        """Classifies sound as it comes; see `stream_embed`."""
+        wire, opened = await asyncio.to_thread(open_chunks, chunks, sample_rate_hz, channels, encoding)
+        config = pb.StreamClassifyConfig(
+            model=options.selector(model, version), format=wire, options=options.classify_options(**wanted)
+        )
+        async with aclosing(self._events(StreamCall("StreamClassify", config), opened, timeout_s)) as events:
+            async for event in events:
+                yield event
+
+    async def models(
+        self, kind: str | None = None, *, timeout_s: float | None = None
+    ) -> tuple[ModelInfo, ...]:
+        """Lists what is served; see `Client.models`."""
+        return await self._run(flows.models(kind), timeout_s)
+
+    async def model(
+        self, name: str, version: str | None = None, *, timeout_s: float | None = None
+    ) -> ModelInfo:
+        """Gives one model in full, labels included. Raises NotFoundError."""
+        return await self._run(flows.model(name, version), timeout_s)
+
+    async def health(self, service: str = "", *, timeout_s: float | None = None) -> str:
+        """Gives the health status; see `Client.health`."""
+        return await self._run(flows.health(service), timeout_s)
+
+    async def _run(self, flow: Flow[T], timeout_s: float | None) -> T:
+        ends_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        with closing(flow):
+            try:
+                step = next(flow)
+                while True:
+                    step = flow.send(await self._perform(step, ends_s, bounded=timeout_s is not None))
+            except StopIteration as done:
+                result: T = done.value
+                return result
+
+    async def _perform(self, step: Step, ends_s: float, *, bounded: bool) -> object:
+        if isinstance(step, Unary):
+            return await self._unary(step, ends_s)
+        if isinstance(step, Collect):
+            timeout_s = ends_s - time.monotonic() if bounded else None
+            async with aclosing(self._events(step.call, step.chunks, timeout_s)) as events:
+                async for event in events:
+                    if step.sink(event):
+                        break
+            return None
+        return await asyncio.to_thread(step.run)
+
+    async def _unary(self, step: Unary, ends_s: float) -> object:
+        attempt = 1
+        while True:
+            timeout_s = ends_s - time.monotonic()
+            try:
+                return await self._call(step.method)(step.request, timeout=timeout_s)
+            except grpc.RpcError as failure:
+                error, cause = from_rpc_error(failure, target=self._target, timeout_s=timeout_s), failure
+            remaining_s = ends_s - time.monotonic()
+            delay_s = self._retry.delay_s(error, attempt, remaining_s) if self._retry else None
+            if delay_s is None:
+                raise error from cause
+            await asyncio.sleep(delay_s)
+            attempt += 1
+
+    async def _events(
+        self, call: StreamCall, chunks: Iterable[Chunk] | AsyncIterable[Chunk], timeout_s: float | None
+    ) -> AsyncGenerator[StreamEvent]:
+        replying = self._call(call.method)(timeout=timeout_s)
+        own_failure: list[BaseException] = []
+
+        async def send() -> None:
+            try:
+                await replying.write(call.first())
+                async for chunk in _in_loop(chunks):
+                    await replying.write(call.following(chunk))
+                await replying.done_writing()
+            except (grpc.RpcError, asyncio.InvalidStateError):
+                # The call has ended; the reader below learns why.
+                return
+            except Exception as error:
+                own_failure.append(error)
+                replying.cancel()
+
+        sending = asyncio.create_task(send())
+        try:
+            while (response := await replying.read()) is not grpc.aio.EOF:
+                event = replies.stream_event(response)
+                if event is not None:
+                    yield event
+        except asyncio.CancelledError:
+            # Our own cancel and the task's look alike from here.
+            if own_failure:
+                raise own_failure[0] from None
+            raise
+        except grpc.RpcError as failure:
+            raise from_rpc_error(failure, target=self._target, timeout_s=timeout_s) from failure
+        finally:
+            replying.cancel()
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    def _call(self, method: str) -> Callable[..., Any]:
+        if self._closed:
+            raise UnavailableError("this client is closed; make another")
+        if self._calls is None:
+            # Made here and not in __init__: a channel belongs to the loop that runs.
+            self._channel = self._connect()
+            self._calls = grpc_calls(self._channel)
+        return self._calls[method]
+
+    def _connect(self) -> grpc.aio.Channel:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+        settings = (*CHANNEL_OPTIONS, *self._tls.channel_options)
+        return grpc.aio.secure_channel(self._target, self._tls.credentials(), options=settings)
+
+
+async def _in_loop(chunks: Iterable[Chunk] | AsyncIterable[Chunk]) -> AsyncIterator[Chunk]:
+    """Goes through chunks of either kind; one that blocks does so in a thread."""
+    if isinstance(chunks, AsyncIterable):
+        async for chunk in chunks:
+            yield chunk
+        return
+    iterator = iter(chunks)
+    # None is no chunk, so it can mark the end: a StopIteration cannot pass through a future.
+    while (item := await asyncio.to_thread(next, iterator, None)) is not None:
+        yield item

@@ -1,0 +1,280 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import grpc
+from google.protobuf.message import Message
+
+from auricle.client import flows, options, replies
+from auricle.client.audio import AudioInput, Chunk, UnaryLimits
+from auricle.client.failures import from_rpc_error
+from auricle.client.flows import Collect, Flow, Step, StreamCall, Unary
+from auricle.client.options import ClassifyOptions, EmbedOptions, Encoding
+from auricle.client.results import ClassifyResult, EmbedResult, ModelInfo, StreamEvent
+from auricle.client.retries import RetryPolicy
+from auricle.client.streams import Chunks, open_chunks
+from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, Transport, grpc_calls
+from auricle.errors import AuricleError, OptionError, UnavailableError
+from auricle.v1 import auricle_pb2 as pb
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to an auricle server. Connects on the first call; any number of threads may share one client.
+
+    Args:
+        target: HOST:PORT, or any gRPC target.
+        tls: how to encrypt; None: plaintext.
+        timeout_s: time limit of a unary call with all its retries, where the call does not say.
+        retry: when to try a unary call again; None: never.
+        limits: above them a clip is sent as a stream.
+        transport: calls to use instead of a server's, e.g. an engine in this process; the caller closes it.
+
+    Every call raises from the tree in `auricle.errors`; what the network does is `UnavailableError` or
+    `DeadlineError`. A file that cannot be opened raises OSError.
+    """
+
+    def __init__(
+        self,
+        target: str = "127.0.0.1:50051",
+        *,
+        tls: TlsOptions | None = None,
+        timeout_s: float = 60.0,
+        retry: RetryPolicy | None = RetryPolicy(),  # noqa: B008 - frozen, so shared without harm
+        limits: UnaryLimits = UnaryLimits(),  # noqa: B008
+        transport: Transport | None = None,
+    ) -> None:
+        self._target = target
+        self._tls = tls
+        self._timeout_s = timeout_s
+        self._retry = retry
+        self._limits = limits
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._channel: grpc.Channel | None = None
+        self._calls: Mapping[str, Callable[..., Any]] | None = None
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection and the calls on it. Once is enough, again does no harm."""
+        with self._lock:
+            self._closed = True
+            if self._channel is not None:
+                self._channel.close()
+                self._channel = None
+
+    def embed(
+        self,
+        audio: AudioInput,
+        *,
+        model: str | None = None,
+        version: str | None = None,
+        timeout_s: float | None = None,
+        **wanted: Unpack[EmbedOptions],
+    ) -> EmbedResult:
+        """Embeds one clip.
+
+        Args:
+            audio: a path, the bytes of a file, or a `Pcm`. Above the limits it is decoded here and streamed,
+                with the same answer; then only a ``timeout_s`` that is given here counts.
+            model: name; None: the server's default.
+            version: None: the newest.
+            timeout_s: seconds for the whole call; None: the client's.
+            wanted: see `EmbedOptions`.
+        """
+        chosen = options.selector(model, version)
+        return self._run(flows.embed(audio, chosen, options.embed_options(**wanted), self._limits), timeout_s)
+
+    def classify(
+        self,
+        audio: AudioInput,
+        *,
+        model: str | None = None,
+        version: str | None = None,
+        timeout_s: float | None = None,
+        **wanted: Unpack[ClassifyOptions],
+    ) -> ClassifyResult:
+        """Classifies one clip. As `embed`, with `ClassifyOptions`."""
+        chosen = options.selector(model, version)
+        return self._run(
+            flows.classify(audio, chosen, options.classify_options(**wanted), self._limits), timeout_s
+        )
+
+    def stream_embed(
+        self,
+        chunks: Chunks,
+        *,
+        sample_rate_hz: int | None = None,
+        channels: int | None = None,
+        encoding: Encoding | None = None,
+        model: str | None = None,
+        version: str | None = None,
+        timeout_s: float | None = None,
+        **wanted: Unpack[EmbedOptions],
+    ) -> Iterator[StreamEvent]:
+        """Embeds sound as it comes: `Ready`, a `SegmentResult` as each segment completes, `Summary`.
+
+        Args:
+            chunks: a path, a `Pcm`, or an iterable of bytes and arrays of any length, and `FLUSH`; read in
+                another thread. What it raises ends the stream and is raised here.
+            sample_rate_hz: 4000 to 192000; required with an iterable.
+            channels: 1 to 8; None: 1.
+            encoding: None: "s16le". Arrays must be of its type: int16 for "s16le", float for "f32le".
+            model: name; None: the server's default.
+            version: None: the newest.
+            timeout_s: seconds for the whole stream; None: no limit.
+            wanted: see `EmbedOptions`.
+
+        Closing the iterator cancels the stream. Nothing is sent before its first ``next``.
+        """
+        wire, opened = open_chunks(chunks, sample_rate_hz, channels, encoding)
+        config = pb.StreamEmbedConfig(
+            model=options.selector(model, version), format=wire, options=options.embed_options(**wanted)
+        )
+        return self._events(StreamCall("StreamEmbed", config), opened, timeout_s)
+
+    def stream_classify(
+        self,
+        chunks: Chunks,
+        *,
+        sample_rate_hz: int | None = None,
+        channels: int | None = None,
+        encoding: Encoding | None = None,
+        model: str | None = None,
+        version: str | None = None,
+        timeout_s: float | None = None,
+        **wanted: Unpack[ClassifyOptions],
+    ) -> Iterator[StreamEvent]:
+        """Classifies sound as it comes. As `stream_embed`, with `ClassifyOptions`."""
+        wire, opened = open_chunks(chunks, sample_rate_hz, channels, encoding)
+        config = pb.StreamClassifyConfig(
+            model=options.selector(model, version), format=wire, options=options.classify_options(**wanted)
+        )
+        return self._events(StreamCall("StreamClassify", config), opened, timeout_s)
+
+    def models(self, kind: str | None = None, *, timeout_s: float | None = None) -> tuple[ModelInfo, ...]:
+        """Lists what is served, labels left out; ``kind``: "embedding" or "classification", None: all."""
+        return self._run(flows.models(kind), timeout_s)
+
+    def model(self, name: str, version: str | None = None, *, timeout_s: float | None = None) -> ModelInfo:
+        """Gives one model in full, labels included. Raises NotFoundError."""
+        return self._run(flows.model(name, version), timeout_s)
+
+    def health(self, service: str = "", *, timeout_s: float | None = None) -> str:
+        """Gives "SERVING" or "NOT_SERVING" of the server, a service, or "auricle.model/NAME".
+
+        Raises NotFoundError for a service that the server does not know.
+        """
+        return self._run(flows.health(service), timeout_s)
+
+    def _run(self, flow: Flow[T], timeout_s: float | None) -> T:
+        ends_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        with closing(flow):
+            try:
+                step = next(flow)
+                while True:
+                    step = flow.send(self._perform(step, ends_s, bounded=timeout_s is not None))
+            except StopIteration as done:
+                result: T = done.value
+                return result
+
+    def _perform(self, step: Step, ends_s: float, *, bounded: bool) -> object:
+        if isinstance(step, Unary):
+            return self._unary(step, ends_s)
+        if isinstance(step, Collect):
+            events = self._events(step.call, step.chunks, ends_s - time.monotonic() if bounded else None)
+            with closing(events):
+                any(step.sink(event) for event in events)
+            return None
+        return step.run()
+
+    def _unary(self, step: Unary, ends_s: float) -> object:
+        attempt = 1
+        while True:
+            timeout_s = ends_s - time.monotonic()
+            try:
+                return self._call(step.method)(step.request, timeout=timeout_s)
+            except grpc.RpcError as failure:
+                error, cause = from_rpc_error(failure, target=self._target, timeout_s=timeout_s), failure
+            except AuricleError as failure:
+                error, cause = failure, None
+            remaining_s = ends_s - time.monotonic()
+            delay_s = self._retry.delay_s(error, attempt, remaining_s) if self._retry else None
+            if delay_s is None:
+                raise error from cause
+            time.sleep(delay_s)
+            attempt += 1
+
+    def _events(
+        self, call: StreamCall, chunks: Iterable[Chunk] | AsyncIterable[Chunk], timeout_s: float | None
+    ) -> Generator[StreamEvent]:
+        if isinstance(chunks, AsyncIterable):
+            raise OptionError("an async iterable of chunks needs the AsyncClient")
+        own_failure: list[BaseException] = []
+
+        def requests() -> Iterator[Message]:
+            yield call.first()
+            try:
+                for chunk in chunks:
+                    yield call.following(chunk)
+            except Exception as error:
+                # gRPC reads this in a thread of its own and would report "Exception iterating requests!".
+                own_failure.append(error)
+                raise
+
+        replying = self._call(call.method)(requests(), timeout=timeout_s)
+        try:
+            for response in replying:
+                event = replies.stream_event(response)
+                if event is not None:
+                    yield event
+        except grpc.RpcError as failure:
+            if own_failure:
+                raise own_failure[0] from None
+            raise from_rpc_error(failure, target=self._target, timeout_s=timeout_s) from failure
+        finally:
+            stop = getattr(replying, "cancel", None) or getattr(replying, "close", None)
+            if stop is not None:
+                stop()
+
+    def _call(self, method: str) -> Callable[..., Any]:
+        with self._lock:
+            if self._closed:
+                raise UnavailableError("this client is closed; make another")
+            if self._transport is not None:
+                return _call_of(self._transport, method)
+            if self._calls is None:
+                self._channel = self._connect()
+                self._calls = grpc_calls(self._channel)
+            return self._calls[method]
+
+    def _connect(self) -> grpc.Channel:
+        if self._tls is None:
+            return grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+        settings = (*CHANNEL_OPTIONS, *self._tls.channel_options)
+        return grpc.secure_channel(self._target, self._tls.credentials(), options=settings)
+
+
+def _call_of(transport: Transport, method: str) -> Callable[..., Any]:
+    call: Callable[..., Any] | None = getattr(transport, method, None)
+    if call is None:
+        raise UnavailableError(f"{type(transport).__name__} has no {method}; connect to a server for it")
+    return call

@@ -1,0 +1,110 @@
+"""The way to a server: TLS, channel arguments, and the calls by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+
+from auricle.errors import OptionError
+from auricle.v1 import auricle_pb2 as pb
+from auricle.v1 import auricle_pb2_grpc
+
+__all__ = ["CHANNEL_OPTIONS", "TlsOptions", "Transport", "grpc_calls"]
+
+_AUDIO_CALLS = ("Embed", "Classify", "StreamEmbed", "StreamClassify")
+_MODEL_CALLS = ("ListModels", "GetModel")
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    # One vector a segment for an hour of voice is over gRPC's 4 MiB.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # A peer that vanished without a word is noticed within a minute and a half, while a call is open.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # gRPC's own start of 1 s between connection attempts would outlast the retries of a short call.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+
+class Transport(Protocol):
+    """What a `Client` needs below it: these calls, on messages. They raise `AuricleError` or `grpc.RpcError`.
+
+    What streams return may have ``cancel()`` or ``close()``; it is called when the caller stops early.
+    """
+
+    def Embed(self, request: pb.EmbedRequest, /, *, timeout: float | None = None) -> pb.EmbedResponse: ...  # noqa: N802
+
+    def Classify(  # noqa: N802
+        self, request: pb.ClassifyRequest, /, *, timeout: float | None = None
+    ) -> pb.ClassifyResponse: ...
+
+    def ListModels(  # noqa: N802
+        self, request: pb.ListModelsRequest, /, *, timeout: float | None = None
+    ) -> pb.ListModelsResponse: ...
+
+    def GetModel(  # noqa: N802
+        self, request: pb.GetModelRequest, /, *, timeout: float | None = None
+    ) -> pb.GetModelResponse: ...
+
+    def StreamEmbed(  # noqa: N802
+        self, requests: Iterator[pb.StreamEmbedRequest], /, *, timeout: float | None = None
+    ) -> Iterable[pb.StreamEmbedResponse]: ...
+
+    def StreamClassify(  # noqa: N802
+        self, requests: Iterator[pb.StreamClassifyRequest], /, *, timeout: float | None = None
+    ) -> Iterable[pb.StreamClassifyResponse]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsOptions:
+    """Files (PEM) for an encrypted connection, read when it is made.
+
+    Args:
+        ca_file: certificates to trust; None: those that come with gRPC.
+        certificate_file: the client's own chain, for mutual TLS; together with ``key_file``.
+        key_file: its private key.
+        server_name: name that the server's certificate must bear, where it differs from the address.
+    """
+
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise OptionError("certificate_file and key_file go together; one of them is missing")
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Reads the files. Raises OSError where one cannot be read."""
+
+        def read(path: Path | None) -> bytes | None:
+            return None if path is None else Path(path).read_bytes()
+
+        return grpc.ssl_channel_credentials(
+            root_certificates=read(self.ca_file),
+            private_key=read(self.key_file),
+            certificate_chain=read(self.certificate_file),
+        )
+
+    @property
+    def channel_options(self) -> tuple[tuple[str, str], ...]:
+        """Channel arguments beyond the credentials."""
+        return (("grpc.ssl_target_name_override", self.server_name),) if self.server_name else ()
+
+
+def grpc_calls(channel: Any) -> Mapping[str, Callable[..., Any]]:
+    """Gives the calls of a grpc or grpc.aio channel by name, health's ``Check`` among them."""
+    audio = auricle_pb2_grpc.AudioServiceStub(channel)
+    model = auricle_pb2_grpc.ModelServiceStub(channel)
+    calls: dict[str, Callable[..., Any]] = {name: getattr(audio, name) for name in _AUDIO_CALLS}
+    calls.update((name, getattr(model, name)) for name in _MODEL_CALLS)
+    calls["Check"] = health_pb2_grpc.HealthStub(channel).Check
+    return calls
