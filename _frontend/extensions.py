@@ -34,7 +34,11 @@ class Module:
     flags: tuple[str, ...] = ()
 
 
-MODULES: tuple[Module, ...] = (Module(name="cpu", levels=False, depends=("cpu.h",)),)
+MODULES: tuple[Module, ...] = (
+    Module(name="cpu", levels=False, depends=("cpu.h",)),
+    Module(name="pcm", depends=("pcm.h", "vec.h")),
+    Module(name="resample", depends=("vec.h",)),
+)
 
 _X86_LEVELS = {
     "sse2": (),
