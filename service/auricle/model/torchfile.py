@@ -93,9 +93,7 @@ def read_tensors(data: bytes, *, section: str) -> dict[str, NDArray[Any]]:
         raise BundleError(f"the weights have torch's protocol {protocol!r}; only {_PROTOCOL} is read")
     system = _unpickle(stream, "system information")
     if not isinstance(system, dict) or system.get("little_endian") is not True:
-        raise BundleError(
-            "the weights were not written by a little-endian machine; save them again on one that is"
-        )
+        raise BundleError("the weights were not written by a little-endian machine; save them again on one that is")
     storages: dict[str, _Storage] = {}
     root = _unpickle(stream, "object", storages)
     arrays = _read_storages(data, stream, storages)
@@ -132,9 +130,7 @@ class _Unpickler(pickle.Unpickler):
             case ("storage", _StorageType(dtype=dtype), str(key), str(), int(size), None) if size >= 0:
                 storage = _Storage(key=key, dtype=dtype, size=size)
                 if self._storages.setdefault(key, storage) != storage:
-                    raise BundleError(
-                        f"the weights describe storage {key!r} in two ways; the file is damaged"
-                    )
+                    raise BundleError(f"the weights describe storage {key!r} in two ways; the file is damaged")
                 return storage
         raise BundleError(f"the weights name a storage in a way that is not read: {pid!r:.200}")
 
@@ -157,16 +153,12 @@ def _unpickle(stream: io.BytesIO, what: str, storages: dict[str, _Storage] | Non
         ) from error
 
 
-def _read_storages(
-    data: bytes, stream: io.BytesIO, storages: Mapping[str, _Storage]
-) -> dict[str, NDArray[Any]]:
+def _read_storages(data: bytes, stream: io.BytesIO, storages: Mapping[str, _Storage]) -> dict[str, NDArray[Any]]:
     keys = _unpickle(stream, "list of storages")
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise BundleError("the weights' list of storages is no list of keys; the file is damaged")
     if len(keys) != len(set(keys)) or set(keys) != set(storages):
-        raise BundleError(
-            "the weights' list of storages differs from those that its tensors use; the file is damaged"
-        )
+        raise BundleError("the weights' list of storages differs from those that its tensors use; the file is damaged")
     arrays: dict[str, NDArray[Any]] = {}
     at_bytes = stream.tell()
     for key in keys:
@@ -183,9 +175,7 @@ def _read_storages(
         arrays[key] = np.frombuffer(data, dtype, count=size, offset=at_bytes + 8)
         at_bytes += 8 + size * dtype.itemsize
     if at_bytes != len(data):
-        raise BundleError(
-            f"the weights have {len(data) - at_bytes} bytes after their end; the file is damaged"
-        )
+        raise BundleError(f"the weights have {len(data) - at_bytes} bytes after their end; the file is damaged")
     return arrays
 
 
