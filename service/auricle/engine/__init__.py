@@ -1,0 +1,1 @@
+"""How a model runs: decode, cut, batch, infer, answer."""

@@ -1,0 +1,199 @@
+"""Bytes to blocks of samples: encoded files through libsndfile, raw PCM as it is."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from auricle.config import Limits
+from auricle.errors import AudioError, LimitError
+from auricle.frontend import PCM_BYTES
+
+__all__ = ["Block", "Sound", "SoundFormat", "open_content", "open_pcm"]
+
+# What the PCM kernels take: raw interleaved bytes, or what libsndfile gives, (frames, channels).
+Block = bytes | memoryview | NDArray[np.int16] | NDArray[np.float32]
+
+BLOCK_FRAMES = 65536
+# libsndfile's float32 read costs many times its int16 read; these lose nothing in 16 bits.
+INT16_SUBTYPES = frozenset({"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"})
+# Writers that cannot seek back leave a size near 2^31 or 2^32 in the header.
+UNKNOWN_SIZE = 0x7FFF_0000
+# libsndfile's word for a length that the header does not give.
+UNKNOWN_FRAMES = 1 << 62
+FORMATS = "WAV, FLAC, OGG Vorbis or Opus, MP3 or AIFF"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoundFormat:
+    """How samples are laid out: encoding ``s16le``, ``f32le``, ``mulaw`` or ``alaw``, Hz, channels interleaved."""
+
+    encoding: str
+    sample_rate_hz: int
+    channels: int = 1
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of every channel."""
+        return PCM_BYTES[self.encoding] * self.channels
+
+    def check(self, limits: Limits, field: str) -> None:
+        """Raises LimitError for a rate or a channel count outside the limits."""
+        if not limits.min_rate_hz <= self.sample_rate_hz <= limits.max_rate_hz:
+            raise LimitError(
+                f"sample_rate_hz must be {limits.min_rate_hz} to {limits.max_rate_hz}, but is {self.sample_rate_hz}",
+                field=f"{field}.sample_rate_hz",
+            )
+        if not 1 <= self.channels <= limits.channels:
+            raise LimitError(
+                f"channels must be 1 to {limits.channels}, but is {self.channels}; mix down before sending",
+                field=f"{field}.channels",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A sound that is ready to be read: its format and its blocks, decoded as they are asked for."""
+
+    format: SoundFormat
+    blocks: Iterator[Block]
+
+
+def open_pcm(format: SoundFormat, data: bytes, limits: Limits) -> Sound:  # noqa: A002 - the field's name
+    """Raw samples as a Sound. LimitError, or AudioError where ``data`` is no whole number of sample frames."""
+    format.check(limits, "audio.pcm.format")
+    _check_content(len(data), limits, "audio.pcm.data")
+    frames, rest = divmod(len(data), format.frame_bytes)
+    if rest:
+        raise AudioError(
+            f"audio.pcm.data has {len(data)} bytes, which is no whole number of {format.frame_bytes}-byte sample "
+            f"frames ({format.encoding} x {format.channels} channels): {rest} left over",
+            field="audio.pcm.data",
+            reason="AUDIO_SPLIT_SAMPLE",
+        )
+    _check_length(frames, format, limits)
+    return Sound(format, _pcm_blocks(memoryview(data), format.frame_bytes * BLOCK_FRAMES))
+
+
+def _pcm_blocks(data: memoryview, size: int) -> Iterator[Block]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+def open_content(content: bytes, limits: Limits) -> Sound:
+    """An encoded file as a Sound; nothing is decoded yet.
+
+    Raises AudioError (empty, unknown format, truncated) or LimitError, from the header where it tells and
+    else while the blocks are read, so that a small file that decodes to a large one is never held whole.
+    """
+    if not content:
+        raise AudioError(
+            "audio.content is empty; send the bytes of a file", field="audio.content", reason="AUDIO_EMPTY"
+        )
+    _check_content(len(content), limits, "audio.content")
+    _check_chunks(content)
+    try:
+        file = soundfile.SoundFile(io.BytesIO(content))
+    except soundfile.SoundFileError as error:
+        raise AudioError(
+            f"audio.content cannot be read as {FORMATS}: {_reason(error)} It begins with {bytes(content[:8])!r}; "
+            "send raw samples as audio.pcm",
+            field="audio.content",
+            reason="AUDIO_UNDECODABLE",
+        ) from error
+    encoding = "s16le" if file.subtype in INT16_SUBTYPES else "f32le"
+    sound_format = SoundFormat(encoding=encoding, sample_rate_hz=file.samplerate, channels=file.channels)
+    try:
+        sound_format.check(limits, "audio.content")
+        if file.frames < UNKNOWN_FRAMES:
+            _check_length(file.frames, sound_format, limits)
+    except LimitError:
+        file.close()
+        raise
+    return Sound(sound_format, _decoded_blocks(file, sound_format, limits))
+
+
+def _decoded_blocks(file: soundfile.SoundFile, sound_format: SoundFormat, limits: Limits) -> Iterator[Block]:
+    dtype = "int16" if sound_format.encoding == "s16le" else "float32"
+    frames = 0
+    with file:
+        while True:
+            try:
+                block = file.read(BLOCK_FRAMES, dtype=dtype, always_2d=True)
+            except soundfile.SoundFileError as error:
+                raise AudioError(
+                    f"audio.content breaks off or is damaged after {frames} sample frames "
+                    f"({frames / sound_format.sample_rate_hz:.2f} s): {_reason(error)}",
+                    field="audio.content",
+                    reason="AUDIO_UNDECODABLE",
+                ) from error
+            if not len(block):
+                break
+            frames += len(block)
+            _check_length(frames, sound_format, limits)
+            yield block
+        if frames < file.frames < UNKNOWN_FRAMES:
+            raise AudioError(
+                f"audio.content is truncated: its header promises {file.frames} sample frames, {frames} are there",
+                field="audio.content",
+                reason="AUDIO_TRUNCATED",
+            )
+
+
+def _check_content(size: int, limits: Limits, field: str) -> None:
+    if size > limits.content_bytes:
+        raise LimitError(
+            f"{field} has {size} bytes, over the limit content_bytes = {limits.content_bytes}; stream it instead",
+            field=field,
+        )
+
+
+def _check_length(frames: int, sound_format: SoundFormat, limits: Limits) -> None:
+    duration_s = frames / sound_format.sample_rate_hz
+    if duration_s > limits.duration_s:
+        raise LimitError(
+            f"the sound lasts {duration_s:.1f} s or more, over the limit duration_s = {limits.duration_s:g}; "
+            "stream it instead",
+            field="audio",
+        )
+    size = frames * sound_format.channels * 4
+    if size > limits.decoded_bytes:
+        raise LimitError(
+            f"the sound decodes to {size} bytes or more ({sound_format.channels} channels), over the limit "
+            f"decoded_bytes = {limits.decoded_bytes}; stream it instead",
+            field="audio",
+        )
+
+
+def _check_chunks(content: bytes) -> None:
+    """Finds a WAV or AIFF that was cut off, which libsndfile reads as far as it goes without a word."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
+        order, wanted = "<", b"data"
+    elif content[:4] == b"FORM" and content[8:11] == b"AIF":
+        order, wanted = ">", b"SSND"
+    else:
+        return
+    at = 12
+    while at + 8 <= len(content):
+        size = struct.unpack_from(order + "I", content, at + 4)[0]
+        if content[at : at + 4] == wanted:
+            missing = at + 8 + size - len(content)
+            if missing > 0 and size < UNKNOWN_SIZE:
+                raise AudioError(
+                    f"audio.content is truncated: its header promises {size} bytes of samples, {missing} are missing",
+                    field="audio.content",
+                    reason="AUDIO_TRUNCATED",
+                )
+            return
+        at += 8 + size + size % 2
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "error_string", error)).strip()
+    return text if text.endswith(".") else text + "."

@@ -1,0 +1,207 @@
+"""A bundle joined to its graph: checked against each other, and tried, before anyone may ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle import frontend
+from auricle.config import SessionSettings
+from auricle.engine.session import Session
+from auricle.errors import BundleError
+from auricle.model.bundle import METADATA_KEY, TensorInfo, parse_bundle
+from auricle.model.heads import Head, HeadSpec
+
+__all__ = ["Graph"]
+
+# Batch sizes that the trial compares; rows that agree at these agree at every size seen so far.
+TRIAL_SIZES = (1, 2, 3, 4, 5, 8)
+# A model that needs more company than this to give steady answers runs alone instead.
+MOST_PADDED_ROWS = 4
+INPUT_DTYPES = ("float32", "float16")
+
+
+class Graph:
+    """A model that can run: its bundle, its feature spec, its heads and its session.
+
+    Attributes:
+        bundle, features, layout: the metadata, as parsed.
+        heads: in the bundle's order, with the lengths of their vectors.
+        batches: whether segments may share a run.
+        least_rows: rows that a run is padded to, so that a segment's answer does not depend on its company.
+        size_bytes: of the model file.
+
+    Raises BundleError that names the file, the field and the mend.
+    """
+
+    def __init__(self, path: Path, settings: SessionSettings) -> None:
+        where = path.name
+        self._session = Session(path, settings)
+        raw = _metadata(path, self._session)
+        self.bundle, self.features, self.layout = parse_bundle(raw, where=where)
+        self.size_bytes = self._session.size_bytes
+        self._dtype = self._check_input(where)
+        self._tensors = {tensor.name: tensor for tensor in self._session.outputs}
+        for index, spec in enumerate(self.bundle.heads):
+            self._check_output(spec, f"{where}: heads[{index}]")
+        self.batches = self.layout.has_batch and self._input.shape[0] is None
+        self.least_rows = 1
+        sizes = self._try(where)
+        self.heads = tuple(
+            Head(spec, index=index, dimension=self._dimension(spec, sizes[spec.tensor], f"{where}: heads[{index}]"))
+            for index, spec in enumerate(self.bundle.heads)
+        )
+
+    def run(self, outputs: Sequence[str], segments: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+        """Runs segments (rows, ...) of one shape; gives (n, ...) by output name."""
+        if not self.batches:
+            answers = [self._infer(outputs, self._arrange(segment)) for segment in segments]
+            return {name: np.stack([answer[name].reshape(-1) for answer in answers]) for name in outputs}
+        count = len(segments)
+        rows = max(count, self.least_rows)
+        first = self._arrange(segments[0])
+        batch = np.empty((rows, *first.shape), self._dtype)
+        batch[0] = first
+        for row in range(1, rows):
+            batch[row] = self._arrange(segments[min(row, count - 1)])
+        answers = self._infer(outputs, batch)
+        return {name: array[:count].reshape(count, -1) for name, array in answers.items()}
+
+    def _infer(self, outputs: Sequence[str], tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        if not self.batches and self.layout.has_batch:
+            tensor = tensor[np.newaxis]
+        return self._session.run(outputs, {self._input.name: np.ascontiguousarray(tensor, self._dtype)})
+
+    def _arrange(self, segment: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A segment (frames, bands) or (samples,) in the axes that the model's input has."""
+        axes = self.layout.segment_axes
+        if [axis for axis in axes if axis != "1"] == ["bands", "frames"]:
+            segment = segment.T
+        for place, axis in enumerate(axes):
+            if axis == "1":
+                segment = np.expand_dims(segment, place)
+        return segment
+
+    @property
+    def _input(self) -> TensorInfo:
+        return next(tensor for tensor in self._session.inputs if tensor.name == self.bundle.input.tensor)
+
+    def _check_input(self, where: str) -> str:
+        names = [tensor.name for tensor in self._session.inputs]
+        wanted = self.bundle.input.tensor
+        if names != [wanted]:
+            raise BundleError(
+                f"{where}: input.tensor is {wanted!r}, but the graph takes {names}; a bundle has exactly one input"
+            )
+        tensor, axes = self._input, self.layout.axes
+        if len(tensor.shape) != len(axes):
+            raise BundleError(
+                f"{where}: input.layout {','.join(axes)!r} has {len(axes)} axes, but tensor {wanted!r} has "
+                f"{len(tensor.shape)}: {_shape(tensor)}"
+            )
+        if tensor.dtype not in INPUT_DTYPES:
+            raise BundleError(f"{where}: tensor {wanted!r} takes {tensor.dtype}; served are {', '.join(INPUT_DTYPES)}")
+        expected = {
+            "batch": (None, 1),
+            "1": (None, 1),
+            "bands": (None, self.features.bands if self.features else None),
+            "frames": (None, self.bundle.segment.length),
+            "samples": (None, self.bundle.segment.length),
+        }
+        for axis, size in zip(axes, tensor.shape, strict=True):
+            if size not in expected[axis]:
+                hint = "export it with a free one" if axis == "batch" else "make the metadata and the graph agree"
+                raise BundleError(
+                    f"{where}: axis {axis!r} of tensor {wanted!r} is fixed at {size}, but the bundle gives it "
+                    f"{expected[axis][1] or 'a free length'}; {hint}"
+                )
+        return tensor.dtype
+
+    def _check_output(self, spec: HeadSpec, at: str) -> None:
+        if spec.tensor not in self._tensors:
+            raise BundleError(f"{at}.tensor: the graph gives {list(self._tensors)}, not {spec.tensor!r}")
+        tensor = self._tensors[spec.tensor]
+        quantised = tensor.dtype in ("int8", "uint8")
+        if quantised and spec.dequantize is None:
+            raise BundleError(f"{at}: tensor {spec.tensor!r} is {tensor.dtype}; give dequantize: scale and zero_point")
+        if not quantised and tensor.dtype not in ("float32", "float16", "float64"):
+            raise BundleError(f"{at}: tensor {spec.tensor!r} is {tensor.dtype}; a head is float, int8 or uint8")
+
+    def _dimension(self, spec: HeadSpec, shape: tuple[int, ...], at: str) -> int:
+        if sum(size != 1 for size in shape) > 1:
+            raise BundleError(
+                f"{at}: tensor {spec.tensor!r} gives {list(shape)} a segment; a head is one vector: N, or 1 x 1 x N"
+            )
+        dimension = int(np.prod(shape))
+        for labels in spec.labels:
+            if len(labels.names) != dimension:
+                raise BundleError(f"{at}.labels: {len(labels.names)} names for an output of {dimension} classes")
+        if spec.calibration and len(spec.calibration.parameters) != dimension:
+            raise BundleError(
+                f"{at}.calibration: {len(spec.calibration.parameters)} rows for an output of {dimension} classes"
+            )
+        return dimension
+
+    def _try(self, where: str) -> dict[str, tuple[int, ...]]:
+        """Runs noise alone and in company: warms the session up, learns shapes and finds what may be batched.
+
+        A segment's answer must not depend, in any bit, on what runs beside it. Where a kernel for one row
+        differs from the one for many, runs are padded to the fewest rows that agree; where none agree the
+        model is served at batch 1.
+        """
+        outputs = tuple(dict.fromkeys(spec.tensor for spec in self.bundle.heads))
+        segments = [self._noise(seed) for seed in range(max(TRIAL_SIZES))]
+        try:
+            first = self._arrange(segments[0])
+            alone = self._infer(outputs, first[np.newaxis] if self.batches else first)
+            runs = {size: self.run(outputs, segments[:size]) for size in TRIAL_SIZES if self.batches}
+        except Exception as error:  # whatever the graph raises on its own declared shape
+            raise BundleError(f"{where}: the graph fails on one segment of noise: {error}") from error
+        if self.batches:
+            self.least_rows = _least_rows(runs, outputs)
+            self.batches = self.least_rows <= MOST_PADDED_ROWS
+        shapes = {name: array.shape[1:] if self.layout.has_batch else array.shape for name, array in alone.items()}
+        return {name: tuple(int(size) for size in shape) for name, shape in shapes.items()}
+
+    def _noise(self, seed: int) -> NDArray[np.float32]:
+        rate = self.bundle.audio.sample_rate_hz
+        length = self.bundle.segment.length
+        generator = np.random.default_rng(seed)
+        if self.features is None:
+            return generator.normal(0, 0.1, length or rate).astype(np.float32)
+        length = length or max(1, self.features.frames(rate))
+        samples = self.features.segment_samples(length) + self.features.frame_length + self.features.fft_size
+        wave = generator.normal(0, 0.1, samples).astype(np.float32)
+        frames = frontend.features(wave, self.features, normalize=False)[:length]
+        return frontend.normalize(frames, self.features)
+
+
+def _least_rows(runs: Mapping[int, Mapping[str, NDArray[Any]]], outputs: Sequence[str]) -> int:
+    """The smallest trial size from which on every size gives the same rows, bit for bit."""
+    least = largest = max(runs)
+    for size in sorted(runs, reverse=True):
+        if not all(np.array_equal(runs[size][name], runs[largest][name][:size], equal_nan=True) for name in outputs):
+            break
+        least = size
+    return least
+
+
+def _metadata(path: Path, session: Session) -> str | bytes:
+    """The bundle's JSON: the sidecar where there is one, else from the ONNX file."""
+    sidecar = path.with_suffix(".json")
+    if sidecar.is_file():
+        return sidecar.read_bytes()
+    if METADATA_KEY not in session.metadata:
+        raise BundleError(
+            f"{path.name}: no metadata: neither {METADATA_KEY!r} in the ONNX file nor {sidecar.name} beside it; "
+            "docs/bundle.md shows how to write either"
+        )
+    return session.metadata[METADATA_KEY]
+
+
+def _shape(tensor: TensorInfo) -> str:
+    return "x".join("?" if size is None else str(size) for size in tensor.shape)

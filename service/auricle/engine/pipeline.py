@@ -1,0 +1,266 @@
+"""The one pipeline: sound in, answers out. Unary is a stream of one chunk; every door goes through here."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from auricle.engine.batcher import Outcome, Outputs
+from auricle.engine.cutter import Cutter, Segment
+from auricle.engine.decode import Block, Sound, SoundFormat
+from auricle.engine.plan import HeadPlan, Plan, Value
+from auricle.engine.served import ServedModel
+from auricle.errors import AudioError
+from auricle.model.heads import Pool
+
+__all__ = ["Answer", "Flushed", "Stream", "Ticket", "Timing", "Workers"]
+
+T = TypeVar("T")
+
+# Shorter pieces of sound are cut on the loop: the hop to a thread costs more than their features.
+INLINE_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class Timing:
+    """Seconds per stage; stages overlap, so they need not add up."""
+
+    queue_s: float = 0.0
+    decode_s: float = 0.0
+    features_s: float = 0.0
+    inference_s: float = 0.0
+
+
+class Answer(NamedTuple):
+    """One head's value for a stretch of the sound, in samples at the model's rate."""
+
+    head: HeadPlan
+    start_sample: int
+    end_sample: int
+    value: Value
+
+
+class Ticket(NamedTuple):
+    """A segment on its way through the model."""
+
+    segment: Segment
+    outcome: asyncio.Future[Outcome]
+
+
+class Flushed(NamedTuple):
+    """The place of a flush among a stream's tickets."""
+
+    end_sample: int
+
+
+class Workers:
+    """The thread pool for decoding and features; kernels release the GIL, so it is as wide as the machine."""
+
+    def __init__(self, count: int | None = None) -> None:
+        self._pool = ThreadPoolExecutor(count or os.cpu_count() or 1, thread_name_prefix="frontend")
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Runs ``work`` in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Waits for what runs and ends the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Stream:
+    """One sound on its way through one model.
+
+    ``feed``, ``flush`` and ``finish`` cut and submit; ``settle`` takes their tickets, in order, and gives the
+    answers. A context manager: leaving it withdraws what still waits.
+
+    Args:
+        model: leased by the caller for as long as the stream lives.
+        plan: from ``make_plan`` for that model.
+        sound: how the fed samples are laid out.
+        workers: where long pieces are cut.
+        deadline: on the monotonic clock; segments past it are not run.
+    """
+
+    def __init__(
+        self,
+        model: ServedModel,
+        plan: Plan,
+        sound: SoundFormat,
+        *,
+        workers: Workers,
+        deadline: float = math.inf,
+    ) -> None:
+        self._model = model
+        self._plan = plan
+        self._sound = sound
+        self._workers = workers
+        self._deadline = deadline
+        self._cutter = Cutter(model.graph, plan.grid, sound)
+        self._split = b""
+        self._open: set[asyncio.Future[Outcome]] = set()
+        self._pools: list[Pool | None] = []
+        self._epoch = -1
+        self._batch = -1
+        self._timing = Timing()
+        self.segments = 0
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for outcome in self._open:
+            outcome.cancel()
+
+    @property
+    def bytes_per_second(self) -> int:
+        """Bytes that a second of the fed sound has."""
+        return self._sound.frame_bytes * self._sound.sample_rate_hz
+
+    @property
+    def samples(self) -> int:
+        """Samples at the model's rate so far, padding not counted."""
+        return self._cutter.samples
+
+    @property
+    def timing(self) -> Timing:
+        """Where the time went so far."""
+        self._timing.features_s = self._cutter.features_s
+        return self._timing
+
+    async def feed(self, data: bytes) -> list[Ticket]:
+        """Takes raw bytes of any number; a sample that is split across pieces waits for its rest."""
+        if self._split:
+            data = self._split + data
+        whole = len(data) - len(data) % self._sound.frame_bytes
+        self._split = data[whole:]
+        if not whole:
+            return []
+        block = memoryview(data)[:whole]
+        if whole <= INLINE_SECONDS * self.bytes_per_second:
+            return self._submit(self._cutter.feed(block))
+        return self._submit(await self._workers.call(lambda: self._cutter.feed(block)))
+
+    async def flush(self) -> list[Ticket | Flushed]:
+        """Forces the pending sound out and begins the grid anew."""
+        self._check_split("a flush")
+        tickets = self._submit(await self._workers.call(self._cutter.flush))
+        return [*tickets, Flushed(self._cutter.samples)]
+
+    async def finish(self) -> list[Ticket]:
+        """Ends the sound. AudioError where it ends inside a sample."""
+        self._check_split("the end of the stream")
+        return self._submit(await self._workers.call(self._cutter.finish))
+
+    async def drain(self, sound: Sound) -> AsyncIterator[list[Ticket]]:
+        """Feeds a whole sound and finishes it, a share of segments at a time, one thread hop a share."""
+        blocks = iter(sound.blocks)
+        share = self._model.settings.per_caller
+        ended = False
+
+        def advance() -> tuple[list[Segment], bool]:
+            segments: list[Segment] = []
+            while len(segments) < share:
+                block = self._next_block(blocks)
+                if block is None:
+                    return segments + self._cutter.finish(), True
+                segments += self._cutter.feed(block)
+            return segments, False
+
+        while not ended:
+            segments, ended = await self._workers.call(advance)
+            for first in range(0, len(segments), share):
+                yield self._submit(segments[first : first + share])
+        if not self.samples:
+            raise AudioError("the audio is empty: it has no samples", field="audio", reason="AUDIO_EMPTY")
+
+    async def settle(self, ticket: Ticket) -> list[Answer]:
+        """Waits for a ticket's outcome and gives one answer a head: its own values, or the pool so far."""
+        return self._answers(await self._outputs(ticket), ticket.segment, running=True)
+
+    async def answer(self, sound: Sound) -> list[Answer]:
+        """A whole sound's answers: by segment, then by head; a pooled head answers once, first."""
+        waiting: deque[Ticket] = deque()
+        kept: list[Answer] = []
+        last: Segment | None = None
+
+        async def settle_next() -> Segment:
+            ticket = waiting.popleft()
+            kept.extend(self._answers(await self._outputs(ticket), ticket.segment, running=False))
+            return ticket.segment
+
+        async for tickets in self.drain(sound):
+            waiting.extend(tickets)
+            while len(waiting) > self._model.settings.per_caller:
+                last = await settle_next()
+        while waiting:
+            last = await settle_next()
+        if last is not None:
+            kept += self._pooled(last)
+        return sorted(kept, key=lambda answer: (answer.start_sample, answer.head.head.index))
+
+    async def _outputs(self, ticket: Ticket) -> Outputs:
+        outcome = await ticket.outcome
+        self._open.discard(ticket.outcome)
+        self._count(outcome)
+        return outcome.outputs
+
+    def _answers(self, outputs: Outputs, segment: Segment, *, running: bool) -> list[Answer]:
+        """Takes a segment into the pools; answers for it, and for the pools so far where ``running``."""
+        if segment.epoch_start != self._epoch:
+            self._epoch = segment.epoch_start
+            self._pools = [head.pool() for head in self._plan.heads]
+        answers = []
+        for head, pool in zip(self._plan.heads, self._pools, strict=True):
+            values = head.head.values(outputs[head.head.spec.tensor])
+            if pool is None:
+                answers.append(Answer(head, segment.start_sample, segment.end_sample, head.finish(values)))
+                continue
+            pool.add(values)
+            if running:
+                answers.append(self._pool_answer(head, pool, segment))
+        return answers
+
+    def _pooled(self, last: Segment) -> list[Answer]:
+        pools = zip(self._plan.heads, self._pools, strict=True)
+        return [self._pool_answer(head, pool, last) for head, pool in pools if pool is not None]
+
+    def _pool_answer(self, head: HeadPlan, pool: Pool, last: Segment) -> Answer:
+        return Answer(head, self._epoch, last.end_sample, head.finish(pool.value()))
+
+    def _submit(self, segments: list[Segment]) -> list[Ticket]:
+        tickets = []
+        for segment in segments:
+            outcome = self._model.batcher.submit(self, segment.rows, self._plan.outputs, self._deadline)
+            self._open.add(outcome)
+            tickets.append(Ticket(segment, outcome))
+        return tickets
+
+    def _next_block(self, blocks: Iterator[Block]) -> Block | None:
+        begun = time.perf_counter()
+        block = next(blocks, None)
+        self._timing.decode_s += time.perf_counter() - begun
+        return block
+
+    def _check_split(self, place: str) -> None:
+        if self._split:
+            raise AudioError(
+                f"{place} came inside a sample: {len(self._split)} of {self._sound.frame_bytes} bytes "
+                f"({self._sound.encoding} x {self._sound.channels} channels)",
+                field="audio",
+                reason="AUDIO_SPLIT_SAMPLE",
+            )
+
+    def _count(self, outcome: Outcome) -> None:
+        self.segments += 1
+        if outcome.batch != self._batch:
+            self._batch = outcome.batch
+            self._timing.queue_s += outcome.wait_s
+            self._timing.inference_s += outcome.run_s

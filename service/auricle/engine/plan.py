@@ -1,0 +1,189 @@
+"""A plan: one request's options resolved against one model, before any sound is touched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.engine.graph import Graph
+from auricle.engine.options import Options
+from auricle.engine.segments import SegmentGrid
+from auricle.errors import HeadKindError, OptionError
+from auricle.model.heads import Head, MaxPool, MeanPool, Pool, Pooling
+from auricle.model.labels import CategoryFilter, Ranked, display_names
+from auricle.model.vectors import l2_normalize, to_float16, to_int8
+
+__all__ = ["HeadPlan", "Plan", "Value", "default_grid", "make_plan"]
+
+Value = NDArray[np.float32] | NDArray[np.int8] | NDArray[np.float16] | Ranked
+Floats = NDArray[np.float32]
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadPlan:
+    """How one head answers: how it pools, and what makes the pooled f32 (n,) the value that is sent."""
+
+    head: Head
+    pooling: Pooling
+    finish: Callable[[Floats], Value]
+    display_names: tuple[str, ...] | None = None
+
+    def pool(self) -> Pool | None:
+        """A fresh pool; None where each segment answers for itself."""
+        if self.pooling == "none":
+            return None
+        return (MeanPool if self.pooling == "mean" else MaxPool)(self.head.dimension)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Everything about a call that does not depend on its sound; ``outputs`` are the tensors to compute."""
+
+    heads: tuple[HeadPlan, ...]
+    outputs: tuple[str, ...]
+    grid: SegmentGrid
+
+
+def make_plan(graph: Graph, options: Options, *, stream: bool) -> Plan:
+    """Resolves options. Raises OptionError or HeadKindError that name the field and the value."""
+    chosen = _choose_heads(graph, options)
+    _check_allowlist(chosen, options)
+    if options.include_embeddings:
+        chosen = [head for head in graph.heads if head in chosen or head.spec.kind == "embedding"]
+    heads = tuple(_plan_head(head, options, stream=stream) for head in chosen)
+    return Plan(
+        heads=heads,
+        outputs=tuple(dict.fromkeys(head.spec.tensor for head in chosen)),
+        grid=_plan_grid(graph, options, stream=stream),
+    )
+
+
+def default_grid(graph: Graph) -> SegmentGrid:
+    """The grid of a clip where the request says nothing."""
+    return _plan_grid(graph, Options(kind="embedding"), stream=False)
+
+
+def _choose_heads(graph: Graph, options: Options) -> list[Head]:
+    by_name = {head.spec.name: head for head in graph.heads}
+    for index, name in enumerate(options.heads):
+        field = f"options.heads[{index}]"
+        if name not in by_name:
+            raise OptionError(
+                f"{field}: model {graph.bundle.name!r} has no head {name!r}; it has {', '.join(by_name)}",
+                field=field,
+                reason="HEAD_UNKNOWN",
+            )
+        kind = by_name[name].spec.kind
+        if kind != options.kind:
+            raise HeadKindError(f"{field}: head {name!r} is an {kind} head, not one for this call", field=field)
+    chosen = [
+        head
+        for head in graph.heads
+        if head.spec.kind == options.kind and (not options.heads or head.spec.name in options.heads)
+    ]
+    if not chosen:
+        other = "Classify" if options.kind == "embedding" else "Embed"
+        raise HeadKindError(
+            f"model {graph.bundle.name!r} has no {options.kind} head; it answers {other}", field="model"
+        )
+    return chosen
+
+
+def _check_allowlist(chosen: Sequence[Head], options: Options) -> None:
+    known = {name for head in chosen for name in head.spec.category_names}
+    if options.allow and not known.intersection(options.allow):
+        raise OptionError(
+            f"options.category_allowlist: the model knows none of {sorted(set(options.allow))[:5]}; "
+            "GetModel lists its categories",
+            field="options.category_allowlist",
+        )
+
+
+def _plan_head(head: Head, options: Options, *, stream: bool) -> HeadPlan:
+    pooling = options.pooling or ("none" if stream else head.spec.pool)
+    if head.spec.kind == "embedding":
+        return HeadPlan(head=head, pooling=pooling, finish=_finish_embedding(head, options))
+    threshold = options.score_threshold
+    if threshold is None:
+        threshold = head.spec.score_threshold if head.spec.score_threshold is not None else 0.0
+    categories = CategoryFilter(
+        head.spec.category_names,
+        head.dimension,
+        allow=options.allow,
+        deny=options.deny,
+        threshold=threshold,
+        max_results=options.max_results,
+    )
+    names = display_names(head.spec.labels, options.locale)
+    return HeadPlan(head=head, pooling=pooling, finish=categories.rank, display_names=names)
+
+
+def _finish_embedding(head: Head, options: Options) -> Callable[[Floats], Value]:
+    normalise = head.spec.l2_normalize if options.l2_normalize is None else options.l2_normalize
+
+    def finish(vector: Floats) -> Value:
+        if normalise:
+            vector = l2_normalize(vector)
+        if options.vector_type == "int8":
+            return to_int8(vector)
+        return to_float16(vector) if options.vector_type == "float16" else vector
+
+    return finish
+
+
+def _plan_grid(graph: Graph, options: Options, *, stream: bool) -> SegmentGrid:
+    spec, features = graph.bundle.segment, graph.features
+    row_samples = features.hop if features else 1
+    rate = graph.bundle.audio.sample_rate_hz
+
+    def rows(time_ns: int) -> int:
+        exact = time_ns * rate / (NS * row_samples)
+        return max(1, math.floor(exact + 0.5))
+
+    length = spec.length
+    if options.segment_length_ns is not None:
+        if length is not None:
+            raise OptionError(
+                f"options.segment_length: model {graph.bundle.name!r} takes segments of {length} {spec.unit} "
+                "and no other; leave it unset",
+                field="options.segment_length",
+            )
+        length = rows(options.segment_length_ns)
+    elif length is None and stream:
+        if spec.stream_length is None:
+            raise OptionError(
+                f"options.segment_length: model {graph.bundle.name!r} takes whole clips; a stream must say "
+                "how long a segment is",
+                field="options.segment_length",
+            )
+        length = spec.stream_length
+    hop = rows(options.hop_ns) if options.hop_ns is not None else spec.hop or length or 1
+    if length is None and options.hop_ns is not None:
+        raise OptionError(
+            f"options.hop: model {graph.bundle.name!r} takes the whole clip at once; send segment_length with it",
+            field="options.hop",
+        )
+    samples = None
+    if length is not None:
+        samples = features.segment_samples(length) if features else length
+    return SegmentGrid(
+        length=length,
+        hop=hop,
+        row_samples=row_samples,
+        samples=samples,
+        min_coverage=spec.min_coverage,
+        min_samples=_least_samples(graph),
+    )
+
+
+def _least_samples(graph: Graph) -> int:
+    """Least sound that gives one row: a snipped frame needs its whole length, a padded one a sample."""
+    features = graph.features
+    if features is None:
+        return 1
+    return next(samples for samples in (1, features.frame_length, features.fft_size) if features.frames(samples))

@@ -1,0 +1,229 @@
+"""The model directory: what is in it is what is served."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+import watchfiles
+
+from auricle.config import BatchSettings, SessionSettings
+from auricle.engine.graph import Graph
+from auricle.engine.served import ServedModel
+from auricle.errors import AuricleError, BundleError, InvalidArgumentError, NotFoundError
+
+__all__ = ["ModelFile", "Repository", "scan", "version_key"]
+
+SUFFIX = ".onnx"
+SETTLE_MS = 400
+
+
+class ModelFile(NamedTuple):
+    """A file that a scan found. ``version`` is None where the path does not say, and the metadata does."""
+
+    path: Path
+    name: str
+    version: str | None
+    stamp: tuple[int, ...]
+
+
+def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
+    """Orders versions part by part, numbers as numbers: 10 > 9, 1.2 > 1.1, 1.0 > 1.0-rc1."""
+    parts = re.findall(r"\d+|[^\W\d_]+", version)
+    return (*((1, int(part), "") if part.isdigit() else (-1, 0, part) for part in parts), (0, 0, ""))
+
+
+def scan(models_dir: Path) -> list[ModelFile]:
+    """``NAME.onnx`` and ``NAME/VERSION.onnx`` under the directory; hidden files are not looked at."""
+    found = []
+    for path in sorted(models_dir.glob(f"*{SUFFIX}")) + sorted(models_dir.glob(f"*/*{SUFFIX}")):
+        if any(part.startswith(".") for part in path.relative_to(models_dir).parts):
+            continue
+        nested = path.parent != models_dir
+        name, version = (path.parent.name, path.stem) if nested else (path.stem, None)
+        try:
+            found.append(ModelFile(path, name, version, _stamp(path)))
+        except FileNotFoundError:  # it went while we looked
+            continue
+    return found
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    files = [path, path.with_suffix(".json")]
+    stats = [file.stat() for file in files if file == path or file.exists()]
+    return tuple(value for stat in stats for value in (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+
+
+class Repository:
+    """Loads, swaps and drains the models of a directory.
+
+    A file that cannot be served is reported and passed over; what was served under its name goes on.
+
+    Args:
+        models_dir: scanned by ``refresh``; it may be empty, or not be there yet.
+        default_model: answers where a request names none.
+        grace_s: how long calls in flight keep a model that was replaced or removed.
+        on_change: told the names that are served, after every change.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        *,
+        session: SessionSettings | None = None,
+        batch: BatchSettings | None = None,
+        default_model: str | None = None,
+        grace_s: float = 30.0,
+        on_change: Callable[[set[str]], None] = lambda names: None,
+    ) -> None:
+        self._dir = models_dir
+        self._session = session or SessionSettings()
+        self._batch = batch or BatchSettings()
+        self._default = default_model
+        self._grace_s = grace_s
+        self._on_change = on_change
+        self._loaded: dict[Path, tuple[ModelFile, ServedModel | None]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._refreshing = asyncio.Lock()
+        self._log = structlog.get_logger()
+        self.failures: dict[Path, BundleError] = {}
+
+    def models(self) -> list[ServedModel]:
+        """Every loaded version, by name, newest first."""
+        served = [model for _, model in self._loaded.values() if model is not None]
+        served.sort(key=lambda model: version_key(model.version), reverse=True)
+        return sorted(served, key=lambda model: model.name)
+
+    def newest(self, name: str) -> ServedModel | None:
+        """The version that an empty version selects."""
+        return next((model for model in self.models() if model.name == name), None)
+
+    def find(self, name: str, version: str = "") -> ServedModel:
+        """Resolves a selector; see ModelSelector in the contract.
+
+        Raises InvalidArgumentError that lists the names where none is given and none is the default, and
+        NotFoundError for a name or a version that is not loaded.
+        """
+        models = self.models()
+        names = list(dict.fromkeys(model.name for model in models))
+        if not name:
+            if self._default is None and len(names) != 1:
+                raise InvalidArgumentError(
+                    "model.name is empty and there is no default model; name one of: " + _listing(names),
+                    field="model.name",
+                    reason="MODEL_REQUIRED",
+                )
+            name = self._default or names[0]
+        versions = [model for model in models if model.name == name]
+        if not versions:
+            raise NotFoundError(
+                f"no model {name!r}; loaded are: {_listing(names)}",
+                field="model.name",
+                resource=("auricle.model", name),
+            )
+        if not version:
+            return versions[0]
+        for model in versions:
+            if model.version == version:
+                return model
+        raise NotFoundError(
+            f"model {name!r} has no version {version!r}; loaded are: {_listing(model.version for model in versions)}",
+            field="model.version",
+            resource=("auricle.model", f"{name}/{version}"),
+        )
+
+    async def refresh(self) -> None:
+        """Makes what is served equal to what is in the directory."""
+        async with self._refreshing:
+            found = {file.path: file for file in await asyncio.to_thread(scan, self._dir)}
+            changed = False
+            for path, file in found.items():
+                before = self._loaded.get(path)
+                if before is None or before[0].stamp != file.stamp:
+                    changed |= await self._load(file)
+            for path in [path for path in self._loaded if path not in found]:
+                _, model = self._loaded.pop(path)
+                self.failures.pop(path, None)
+                changed = True
+                if model is not None:
+                    self._retire(model, "removed")
+            if changed:
+                self._on_change({model.name for model in self.models()})
+
+    async def watch(self) -> None:
+        """Refreshes as the directory changes, until cancelled."""
+        await asyncio.to_thread(self._dir.mkdir, parents=True, exist_ok=True)
+        async for _ in self._changes():
+            await self.refresh()
+
+    async def close(self) -> None:
+        """Retires every model and waits for it."""
+        for _, model in self._loaded.values():
+            if model is not None:
+                self._retire(model, "closed")
+        self._loaded.clear()
+        await asyncio.gather(*self._retiring)
+
+    async def _changes(self) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        try:
+            async for _ in watchfiles.awatch(self._dir, debounce=SETTLE_MS, stop_event=stop):
+                yield None
+        finally:
+            stop.set()
+
+    async def _load(self, file: ModelFile) -> bool:
+        """Loads one file in place of what its path served before; False where the old one goes on."""
+        before = self._loaded.get(file.path, (file, None))[1]
+        log = self._log.bind(file=str(file.path))
+        try:
+            graph = await asyncio.to_thread(Graph, file.path, self._session)
+            version = file.version or graph.bundle.version
+            self._check_free(file, version)
+        except AuricleError as error:
+            failure = error if isinstance(error, BundleError) else BundleError(f"{file.path.name}: {error}")
+            self.failures[file.path] = failure
+            self._loaded[file.path] = (file, before)
+            log.error("model not loaded", error=str(failure), serving_older=before is not None)
+            return False
+        self.failures.pop(file.path, None)
+        _warn_mismatch(log, file, graph)
+        model = ServedModel(file.name, version, graph, self._batch)
+        self._loaded[file.path] = (file, model)
+        log.info("model loaded", model=model.name, version=version, batches=graph.batches, least_rows=graph.least_rows)
+        if not graph.batches:
+            log.warning("served at batch 1: its answers change with the batch, or its batch axis is fixed")
+        if before is not None:
+            self._retire(before, "replaced")
+        return True
+
+    def _check_free(self, file: ModelFile, version: str) -> None:
+        for path, (_, model) in self._loaded.items():
+            if path != file.path and model is not None and (model.name, model.version) == (file.name, version):
+                raise BundleError(
+                    f"{file.path.name}: model {file.name!r} version {version!r} is already loaded from {path}; "
+                    "remove one of the files or give it another version"
+                )
+
+    def _retire(self, model: ServedModel, why: str) -> None:
+        self._log.info("model unloading", model=model.name, version=model.version, why=why)
+        task = asyncio.create_task(model.retire(self._grace_s))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+
+def _warn_mismatch(log: structlog.stdlib.BoundLogger, file: ModelFile, graph: Graph) -> None:
+    for part, path_says, metadata_says in (
+        ("name", file.name, graph.bundle.name),
+        ("version", file.version or graph.bundle.version, graph.bundle.version),
+    ):
+        if path_says != metadata_says:
+            log.warning(f"{part} differs: the path wins", path=path_says, metadata=metadata_says)
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

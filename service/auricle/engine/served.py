@@ -1,0 +1,73 @@
+"""A model in service: its graph, its batcher and the calls that hold it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from auricle.config import BatchSettings
+from auricle.engine.batcher import Batcher
+from auricle.engine.graph import Graph
+from auricle.engine.plan import default_grid
+from auricle.errors import BusyError
+
+__all__ = ["ServedModel"]
+
+LEAST_RETRY_S = 0.05
+
+
+class ServedModel:
+    """One version of one model, from its first call to its last.
+
+    Calls lease it; ``retire`` lets the leases end before the batcher does, so that a swap or a removal
+    loses nothing that was accepted.
+    """
+
+    def __init__(self, name: str, version: str, graph: Graph, settings: BatchSettings) -> None:
+        self.name = name
+        self.version = version
+        self.graph = graph
+        self.settings = settings
+        self.grid = default_grid(graph)
+        self._leases = 0
+        self._free = asyncio.Event()
+        self._free.set()
+        self._log = structlog.get_logger().bind(model=name, version=version)
+        self.batcher = Batcher(graph.run, settings, name=f"{name}-{version}", on_fault=self._fault)
+
+    @contextmanager
+    def lease(self) -> Iterator[ServedModel]:
+        """Keeps the model loaded for as long as the block runs."""
+        self._leases += 1
+        self._free.clear()
+        try:
+            yield self
+        finally:
+            self._leases -= 1
+            if not self._leases:
+                self._free.set()
+
+    def admit(self) -> None:
+        """Raises BusyError, with the time to come back, where too many segments wait already."""
+        waiting = self.batcher.waiting
+        if waiting >= self.settings.max_waiting:
+            raise BusyError(
+                f"{waiting} segments wait for model {self.name!r}, the limit is {self.settings.max_waiting}; "
+                "come back after the given delay",
+                retry_after_s=max(LEAST_RETRY_S, self.batcher.backlog_s),
+                resource=("auricle.model", self.name),
+            )
+
+    async def retire(self, grace_s: float) -> None:
+        """Waits for the leases, at most ``grace_s``, then closes the batcher."""
+        try:
+            await asyncio.wait_for(self._free.wait(), grace_s)
+        except TimeoutError:
+            self._log.warning("unloading with calls in flight", calls=self._leases)
+        await self.batcher.close()
+
+    def _fault(self, error: BaseException, segments: int) -> None:
+        self._log.error("model run failed", segments=segments, exc_info=error)

@@ -1,0 +1,75 @@
+"""One model in onnxruntime; nothing else of the project imports it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from auricle.config import SessionSettings
+from auricle.errors import BundleError, OptionError
+from auricle.model.bundle import TensorInfo
+
+__all__ = ["Session"]
+
+# onnxruntime's names of element types -> NumPy's.
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+}
+SILENT = 3
+
+
+def providers(device: str) -> list[str]:
+    """Execution providers for a device's short name, e.g. ``cuda``. OptionError lists what is there."""
+    available = {name.removesuffix("ExecutionProvider").lower(): name for name in onnxruntime.get_available_providers()}
+    if device not in available:
+        raise OptionError(
+            f"device {device!r} is not in this build of onnxruntime, which has {', '.join(sorted(available))}; "
+            "install the build for it (e.g. onnxruntime-gpu) or choose another",
+            field="session.device",
+        )
+    return [available[device]] if device == "cpu" else [available[device], available["cpu"]]
+
+
+class Session:
+    """A loaded graph. ``run`` is called by one thread at a time.
+
+    Raises BundleError where the file is no model that onnxruntime can load.
+    """
+
+    def __init__(self, path: Path, settings: SessionSettings) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = SILENT
+        options.intra_op_num_threads = settings.threads or os.cpu_count() or 1
+        options.inter_op_num_threads = 1
+        # An idle server costs nothing: threads sleep between runs rather than spin.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        chosen = providers(settings.device)
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
+        except Exception as error:  # onnxruntime's exceptions share no narrower base
+            raise BundleError(f"{path.name}: onnxruntime cannot load it: {error}") from error
+        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.inputs = tuple(_tensor(arg) for arg in self._session.get_inputs())
+        self.outputs = tuple(_tensor(arg) for arg in self._session.get_outputs())
+        self.size_bytes = path.stat().st_size
+
+    def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.generic]]:
+        """Runs the graph for the named outputs. Whatever onnxruntime raises passes through."""
+        return dict(zip(outputs, self._session.run(list(outputs), dict(feed)), strict=True))
+
+
+def _tensor(arg: Any) -> TensorInfo:
+    shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in arg.shape)
+    return TensorInfo(name=arg.name, dtype=DTYPES.get(arg.type, arg.type), shape=shape)

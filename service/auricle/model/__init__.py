@@ -1,0 +1,1 @@
+"""What a model is: its bundle, metadata, heads, labels, calibration and quantisation."""

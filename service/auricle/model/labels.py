@@ -1,0 +1,87 @@
+"""Labels of a classification head and the filter that a request puts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.errors import OptionError
+
+__all__ = ["CategoryFilter", "LabelList", "Ranked", "display_names"]
+
+DEFAULT_LOCALE = "en"
+
+
+class LabelList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The names of all classes in one locale, by class index; an empty locale is unknown."""
+
+    locale: str = ""
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Class indices, best first, and their scores: int (k,), f32 (k,)."""
+
+    indices: NDArray[np.intp]
+    scores: NDArray[np.float32]
+
+
+def display_names(lists: Sequence[LabelList], locale: str) -> tuple[str, ...] | None:
+    """The names in ``locale`` (empty: "en"), or None where no list has it."""
+    wanted = locale or DEFAULT_LOCALE
+    return next((labels.names for labels in lists if labels.locale == wanted), None)
+
+
+class CategoryFilter:
+    """What of a head's classes a request keeps: allow or deny list, threshold, top-k, in that order.
+
+    Args:
+        names: category names of the head by index; empty where it has no labels.
+        classes: length of the head's output.
+        allow, deny: category names; not both. Unknown names and duplicates are ignored.
+        threshold: keeps score >= threshold.
+        max_results: -1 or None keeps all, k > 0 the best k after filtering.
+
+    Raises OptionError: both lists, max_results of 0 or below -1.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        classes: int,
+        *,
+        allow: Collection[str] = (),
+        deny: Collection[str] = (),
+        threshold: float = 0.0,
+        max_results: int | None = None,
+    ) -> None:
+        if allow and deny:
+            raise OptionError(
+                "category_allowlist and category_denylist exclude each other; send one of them",
+                field="options.category_denylist",
+            )
+        if max_results is not None and (max_results == 0 or max_results < -1):
+            raise OptionError(
+                f"max_results must be -1 (all) or above 0, but is {max_results}", field="options.max_results"
+            )
+        self._kept: NDArray[np.intp] | None = None
+        if allow or deny:
+            listed, wanted = set(allow or deny), bool(allow)
+            kept = [index for index, name in enumerate(names) if (name in listed) == wanted]
+            self._kept = np.array(kept if names or allow else range(classes), np.intp)
+        self._threshold = np.float32(threshold)
+        self._limit = None if max_results in (None, -1) else max_results
+
+    def rank(self, scores: NDArray[np.float32]) -> Ranked:
+        """The classes of scores f32 (classes,) that are kept, highest first, ties by index."""
+        indices = np.arange(scores.size) if self._kept is None else self._kept
+        values = scores[indices]
+        above = values >= self._threshold
+        indices, values = indices[above], values[above]
+        order = np.argsort(-values, kind="stable")[: self._limit]
+        return Ranked(indices[order], values[order])

@@ -1,0 +1,1 @@
+"""The doors: protos in, protos out, over gRPC or in process."""

@@ -1,0 +1,273 @@
+"""The Api: protos in, protos out. gRPC, HTTP, the task API and the CLI's local mode all call this one."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from auricle.config import Limits
+from auricle.engine.options import Options
+from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Workers
+from auricle.engine.plan import make_plan
+from auricle.engine.repository import Repository
+from auricle.engine.served import ServedModel
+from auricle.errors import BusyError, IdleError, NotFoundError, ProtocolError, UnavailableError
+from auricle.serve import wire
+from auricle.v1 import auricle_pb2 as pb
+
+__all__ = ["Api"]
+
+Request = TypeVar("Request", pb.StreamEmbedRequest, pb.StreamClassifyRequest)
+Response = TypeVar("Response", pb.StreamEmbedResponse, pb.StreamClassifyResponse)
+
+# A message is cut in pieces of so much sound, so that a large one cannot flood the queue.
+PIECE_S = 10
+RETRY_STREAM_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Unary:
+    """A finished unary call, before it becomes a reply."""
+
+    model: ServedModel
+    answers: list[Answer]
+    usage: pb.Usage
+    timing: pb.Timing
+
+    @property
+    def rate_hz(self) -> int:
+        return self.model.graph.bundle.audio.sample_rate_hz
+
+
+class Api:
+    """Every RPC of the contract as a method.
+
+    Deadlines are on the monotonic clock. Methods raise AuricleError; cancelling a call withdraws its segments.
+    """
+
+    def __init__(self, repository: Repository, workers: Workers, limits: Limits) -> None:
+        self._repository = repository
+        self._workers = workers
+        self._limits = limits
+        self._streams = 0
+        self._draining = False
+
+    @property
+    def streams(self) -> int:
+        """Open streams."""
+        return self._streams
+
+    def drain(self) -> None:
+        """Refuses calls from now on; those in flight go on."""
+        self._draining = True
+
+    async def embed(self, request: pb.EmbedRequest, deadline: float = math.inf) -> pb.EmbedResponse:
+        """AudioService.Embed."""
+        done = await self._unary(request, lambda: wire.embed_options(request.options), deadline)
+        return pb.EmbedResponse(
+            model=wire.selector(done.model),
+            embeddings=[wire.embedding(answer, done.rate_hz) for answer in done.answers],
+            usage=done.usage,
+            timing=done.timing,
+        )
+
+    async def classify(self, request: pb.ClassifyRequest, deadline: float = math.inf) -> pb.ClassifyResponse:
+        """AudioService.Classify."""
+        done = await self._unary(request, lambda: wire.classify_options(request.options), deadline)
+        classifications, embeddings = _split(done.answers, done.rate_hz)
+        return pb.ClassifyResponse(
+            model=wire.selector(done.model),
+            classifications=classifications,
+            embeddings=embeddings,
+            usage=done.usage,
+            timing=done.timing,
+        )
+
+    def stream_embed(
+        self, requests: AsyncIterator[pb.StreamEmbedRequest], deadline: float = math.inf
+    ) -> AsyncIterator[pb.StreamEmbedResponse]:
+        """AudioService.StreamEmbed."""
+
+        def result(answers: list[Answer], rate_hz: int) -> pb.StreamEmbedResponse:
+            embeddings = [wire.embedding(answer, rate_hz) for answer in answers]
+            return pb.StreamEmbedResponse(result=pb.SegmentEmbeddings(embeddings=embeddings))
+
+        return self._live(requests, wire.embed_options, pb.StreamEmbedResponse, result, deadline)
+
+    def stream_classify(
+        self, requests: AsyncIterator[pb.StreamClassifyRequest], deadline: float = math.inf
+    ) -> AsyncIterator[pb.StreamClassifyResponse]:
+        """AudioService.StreamClassify."""
+
+        def result(answers: list[Answer], rate_hz: int) -> pb.StreamClassifyResponse:
+            classifications, embeddings = _split(answers, rate_hz)
+            return pb.StreamClassifyResponse(
+                result=pb.SegmentClassifications(classifications=classifications, embeddings=embeddings)
+            )
+
+        return self._live(requests, wire.classify_options, pb.StreamClassifyResponse, result, deadline)
+
+    async def list_models(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
+        """ModelService.ListModels."""
+        models = [
+            message
+            for message in (self._model(model, labels=False) for model in self._repository.models())
+            if request.kind == pb.HEAD_KIND_UNSPECIFIED or any(head.kind == request.kind for head in message.heads)
+        ]
+        return pb.ListModelsResponse(models=models)
+
+    async def get_model(self, request: pb.GetModelRequest) -> pb.GetModelResponse:
+        """ModelService.GetModel."""
+        if not request.model.name:
+            raise NotFoundError("model.name is empty; ListModels has the names", field="model.name")
+        model = self._repository.find(request.model.name, request.model.version)
+        return pb.GetModelResponse(model=self._model(model, labels=True))
+
+    def _model(self, model: ServedModel, *, labels: bool) -> pb.Model:
+        newest = self._repository.newest(model.name) is model
+        return wire.model_message(model, newest=newest, labels=labels)
+
+    def _accept(self) -> None:
+        if self._draining:
+            raise UnavailableError("the server is shutting down; send the call to another", reason="DRAINING")
+
+    async def _unary(
+        self, request: pb.EmbedRequest | pb.ClassifyRequest, options: Callable[[], Options], deadline: float
+    ) -> _Unary:
+        begun = time.monotonic()
+        self._accept()
+        model = self._repository.find(request.model.name, request.model.version)
+        with model.lease():
+            plan = make_plan(model.graph, options(), stream=False)
+            sound = wire.open_audio(request.audio, self._limits)
+            model.admit()
+            with Stream(model, plan, sound.format, workers=self._workers, deadline=deadline) as stream:
+                answers = await stream.answer(sound)
+                rate_hz = model.graph.bundle.audio.sample_rate_hz
+                return _Unary(
+                    model,
+                    answers,
+                    wire.usage(stream.samples, stream.segments, rate_hz),
+                    wire.timing(stream.timing, time.monotonic() - begun),
+                )
+
+    async def _live(
+        self,
+        requests: AsyncIterator[Request],
+        options: Callable[[Any], Options],
+        response: Callable[..., Response],
+        result: Callable[[list[Answer], int], Response],
+        deadline: float,
+    ) -> AsyncIterator[Response]:
+        begun = time.monotonic()
+        self._accept()
+        with self._count_stream():
+            config = await self._config(requests)
+            model = self._repository.find(config.model.name, config.model.version)
+            with model.lease():
+                plan = make_plan(model.graph, options(config.options), stream=True)
+                sound = wire.pcm_format(config.format, "config.format")
+                sound.check(self._limits, "config.format")
+                rate_hz = model.graph.bundle.audio.sample_rate_hz
+                with Stream(model, plan, sound, workers=self._workers, deadline=deadline) as stream:
+                    yield response(ready=wire.ready(model, plan))
+                    async for item in self._tickets(requests, stream):
+                        if isinstance(item, Flushed):
+                            yield response(flushed=pb.Flushed(end_sample=item.end_sample))
+                        else:
+                            yield result(await stream.settle(item), rate_hz)
+                    summary = pb.StreamSummary(
+                        usage=wire.usage(stream.samples, stream.segments, rate_hz),
+                        timing=wire.timing(stream.timing, time.monotonic() - begun),
+                    )
+                    yield response(summary=summary)
+
+    async def _tickets(self, requests: AsyncIterator[Request], stream: Stream) -> AsyncIterator[Ticket | Flushed]:
+        """Reads ahead of the answers, as far as the reply queue lets it: beyond, the client is slowed."""
+        queue: asyncio.Queue[Ticket | Flushed | BaseException | None] = asyncio.Queue(self._limits.stream_replies)
+
+        async def read() -> None:
+            try:
+                async for tickets in self._cut(requests, stream):
+                    for ticket in tickets:
+                        await queue.put(ticket)
+                await queue.put(None)
+            except Exception as error:  # carried to the writer, which ends the stream with it
+                await queue.put(error)
+
+        reader = asyncio.create_task(read())
+        try:
+            while (item := await queue.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            reader.cancel()
+
+    async def _cut(self, requests: AsyncIterator[Request], stream: Stream) -> AsyncIterator[list[Ticket | Flushed]]:
+        piece = PIECE_S * stream.bytes_per_second
+        while (request := await self._next(requests)) is not None:
+            payload = request.WhichOneof("payload")
+            if payload == "audio":
+                for start in range(0, len(request.audio), piece):
+                    yield [*await stream.feed(request.audio[start : start + piece])]
+            elif payload == "flush":
+                yield await stream.flush()
+            elif payload == "config":
+                raise ProtocolError("config came twice; open a new stream for another one", field="config")
+            else:
+                raise ProtocolError("the message is empty; send audio or flush", field="payload")
+        yield [*await stream.finish()]
+
+    async def _config(
+        self, requests: AsyncIterator[pb.StreamEmbedRequest] | AsyncIterator[pb.StreamClassifyRequest]
+    ) -> pb.StreamEmbedConfig | pb.StreamClassifyConfig:
+        request = await self._next(requests)
+        payload = request.WhichOneof("payload") if request is not None else None
+        if request is None or payload != "config":
+            came = "the stream ended" if request is None else f"{payload or 'an empty message'} came"
+            raise ProtocolError(f"{came} before config; send config first, once", field="config")
+        return request.config
+
+    async def _next(self, requests: AsyncIterator[Any]) -> Any:
+        """The client's next message, None at its half-close. IdleError where none comes in time."""
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                return await anext(requests)
+        except StopAsyncIteration:
+            return None
+        except TimeoutError:
+            raise IdleError(
+                f"the stream was silent for {self._limits.idle_s:g} s, the limit idle_s; send audio, or close it"
+            ) from None
+
+    @contextmanager
+    def _count_stream(self) -> Iterator[None]:
+        if self._streams >= self._limits.streams:
+            raise BusyError(
+                f"{self._streams} streams are open, the limit is {self._limits.streams}; come back later",
+                reason="TOO_MANY_STREAMS",
+                retry_after_s=RETRY_STREAM_S,
+            )
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
+
+
+def _split(answers: list[Answer], rate_hz: int) -> tuple[list[pb.Classification], list[pb.Embedding]]:
+    """Answers by what they are: labels, and vectors that came beside them."""
+    classifications: list[pb.Classification] = []
+    embeddings: list[pb.Embedding] = []
+    for answer in answers:
+        if answer.head.head.spec.kind == "classification":
+            classifications.append(wire.classification(answer, rate_hz))
+        else:
+            embeddings.append(wire.embedding(answer, rate_hz))
+    return classifications, embeddings

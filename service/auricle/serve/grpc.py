@@ -1,0 +1,209 @@
+"""The gRPC door: the contract's services, health and reflection on one grpc.aio server."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha._async import ReflectionServicer
+from grpc_status import rpc_status
+
+from auricle.config import ServerSettings, TlsSettings
+from auricle.errors import AuricleError, UnavailableError
+from auricle.serve.api import Api
+from auricle.serve.status import to_status
+from auricle.v1 import auricle_pb2 as pb
+from auricle.v1 import auricle_pb2_grpc as rpc
+
+__all__ = ["GrpcServer"]
+
+T = TypeVar("T")
+
+AUDIO_SERVICE = pb.DESCRIPTOR.services_by_name["AudioService"].full_name
+MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
+REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
+ENVELOPE_BYTES = 1024 * 1024
+
+
+class _Calls:
+    """Calls in flight: what each raises becomes its status, and what outlives the grace period ends."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ended = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def track(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._tasks.discard(task)
+            if not self._tasks:
+                self._idle.set()
+
+    async def wait(self, grace_s: float) -> None:
+        """Until all have ended; after ``grace_s`` those that are left are ended with UNAVAILABLE."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), grace_s)
+        except TimeoutError:
+            self._ended = True
+            for task in list(self._tasks):
+                task.cancel()
+            await self._idle.wait()
+
+    async def one(self, context: grpc.aio.ServicerContext[Any, Any], answer: Awaitable[T]) -> T:
+        """Awaits a unary answer."""
+        with self.track():
+            try:
+                return await answer
+            except (AuricleError, asyncio.CancelledError, Exception) as error:
+                await self._abort(context, error)
+        raise AssertionError("abort returned")
+
+    async def many(self, context: grpc.aio.ServicerContext[Any, Any], answers: AsyncIterator[T]) -> AsyncIterator[T]:
+        """Passes a stream's answers on."""
+        with self.track():
+            try:
+                async for answer in answers:
+                    yield answer
+            except (AuricleError, asyncio.CancelledError, Exception) as error:
+                await self._abort(context, error)
+
+    async def _abort(self, context: grpc.aio.ServicerContext[Any, Any], error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            if not self._ended:
+                raise error
+            error = UnavailableError("the server shut down before the call ended", reason="DRAINING")
+        await context.abort_with_status(rpc_status.to_status(to_status(error)))
+
+
+class _AudioService(rpc.AudioServiceServicer):
+    def __init__(self, api: Api, calls: _Calls) -> None:
+        self._api = api
+        self._calls = calls
+
+    async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:  # noqa: N802
+        return await self._calls.one(context, self._api.embed(request, _deadline(context)))
+
+    async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:  # noqa: N802
+        return await self._calls.one(context, self._api.classify(request, _deadline(context)))
+
+    def StreamEmbed(self, requests: Any, context: Any) -> AsyncIterator[pb.StreamEmbedResponse]:  # noqa: N802
+        return self._calls.many(context, self._api.stream_embed(requests, _deadline(context)))
+
+    def StreamClassify(self, requests: Any, context: Any) -> AsyncIterator[pb.StreamClassifyResponse]:  # noqa: N802
+        return self._calls.many(context, self._api.stream_classify(requests, _deadline(context)))
+
+
+class _ModelService(rpc.ModelServiceServicer):
+    def __init__(self, api: Api, calls: _Calls) -> None:
+        self._api = api
+        self._calls = calls
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:  # noqa: N802
+        return await self._calls.one(context, self._api.list_models(request))
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:  # noqa: N802
+        return await self._calls.one(context, self._api.get_model(request))
+
+
+class GrpcServer:
+    """Serves an Api. ``start`` binds and listens; ``stop`` drains."""
+
+    def __init__(self, api: Api, settings: ServerSettings) -> None:
+        self._calls = _Calls()
+        self._settings = settings
+        self._health = health.aio.HealthServicer()
+        self._models: set[str] = set()
+        self._server = grpc.aio.server(options=_options(settings))
+        rpc.add_AudioServiceServicer_to_server(_AudioService(api, self._calls), self._server)
+        rpc.add_ModelServiceServicer_to_server(_ModelService(api, self._calls), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (AUDIO_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME, REFLECTION_V1)
+        _add_reflection(self._server, names)
+        self.port = 0
+
+    async def start(self) -> None:
+        """Binds and serves. UnavailableError where the address cannot be had."""
+        listen = self._settings.listen
+        try:
+            self.port = _bind(self._server, listen, self._settings.tls)
+        except RuntimeError as error:
+            raise UnavailableError(f"cannot listen on {listen}: {error}; is the port taken?") from error
+        await self._server.start()
+        await self._health.set(MODEL_SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    async def show_models(self, names: set[str]) -> None:
+        """Sets the health of each model, and of the audio service, which needs one at least."""
+        statuses = health_pb2.HealthCheckResponse
+        for name in self._models - names:
+            await self._health.set(f"auricle.model/{name}", statuses.SERVICE_UNKNOWN)
+        for name in names:
+            await self._health.set(f"auricle.model/{name}", statuses.SERVING)
+        self._models = names
+        await self._health.set(AUDIO_SERVICE, statuses.SERVING if names else statuses.NOT_SERVING)
+
+    async def stop(self) -> None:
+        """NOT_SERVING, no new calls; waits for those in flight within the grace period, then ends them."""
+        grace_s = self._settings.grace_s
+        await self._health.enter_graceful_shutdown()
+        closing = asyncio.create_task(self._server.stop(grace_s + 5))
+        await self._calls.wait(grace_s)
+        await closing
+
+
+def _deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float:
+    left_s = context.time_remaining()
+    return math.inf if left_s is None else time.monotonic() + left_s
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.limits.content_bytes + ENVELOPE_BYTES),
+        ("grpc.max_send_message_length", -1),
+        # Two servers on one port would share its connections in silence.
+        ("grpc.so_reuseport", 0),
+        # Half-open connections are found by pings, and clients may ping too.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ]
+
+
+def _bind(server: grpc.aio.Server, listen: str, tls: TlsSettings | None) -> int:
+    if tls is None:
+        return server.add_insecure_port(listen)
+    authority = tls.client_ca.read_bytes() if tls.client_ca else None
+    pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+    credentials = grpc.ssl_server_credentials(
+        [pair], root_certificates=authority, require_client_auth=authority is not None
+    )
+    return server.add_secure_port(listen, credentials)
+
+
+def _add_reflection(server: grpc.aio.Server, names: tuple[str, ...]) -> None:
+    """Serves one servicer under both names: v1's messages are v1alpha's on the wire."""
+    servicer = ReflectionServicer(names)
+    for name in (reflection.SERVICE_NAME, REFLECTION_V1):
+        handler = grpc.stream_stream_rpc_method_handler(
+            servicer.ServerReflectionInfo,
+            request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+            response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+        )
+        method = {"ServerReflectionInfo": handler}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, method),))

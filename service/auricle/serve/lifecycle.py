@@ -1,0 +1,123 @@
+"""The server's life: load, warm up, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from types import TracebackType
+
+import structlog
+
+from auricle.config import ServerSettings
+from auricle.engine.pipeline import Workers
+from auricle.engine.repository import Repository
+from auricle.serve.api import Api
+from auricle.serve.grpc import GrpcServer
+
+__all__ = ["Server", "run"]
+
+
+class Server:
+    """Everything that ``auricle serve`` runs, as an async context manager: serving inside, drained outside.
+
+    Raises AuricleError on entry where the address cannot be had.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._log = structlog.get_logger()
+
+    async def __aenter__(self) -> Server:
+        settings = self._settings
+        self._workers = Workers(settings.workers)
+        self.repository = Repository(
+            settings.models_dir,
+            session=settings.session,
+            batch=settings.batch,
+            default_model=settings.default_model,
+            grace_s=settings.grace_s,
+            on_change=self._models_changed,
+        )
+        self.api = Api(self.repository, self._workers, settings.limits)
+        self._grpc = GrpcServer(self.api, settings)
+        self._shows: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
+        try:
+            # Loading warms each model up: the port opens when the first call will be as fast as the next.
+            await self.repository.refresh()
+            await self._grpc.start()
+        except BaseException:
+            await self.repository.close()
+            self._workers.close()
+            raise
+        await self._grpc.show_models({model.name for model in self.repository.models()})
+        if settings.watch:
+            self._watching = asyncio.create_task(self._watch())
+        self._announce()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._log.info("draining", grace_s=self._settings.grace_s)
+        self.api.drain()
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+        await self._grpc.stop()
+        await self.repository.close()
+        self._workers.close()
+        if self._settings.port_file is not None:
+            self._settings.port_file.unlink(missing_ok=True)
+        self._log.info("stopped")
+
+    @property
+    def port(self) -> int:
+        """The bound port."""
+        return self._grpc.port
+
+    @property
+    def address(self) -> str:
+        """Where clients connect."""
+        listen = self._settings.listen
+        return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{self.port}"
+
+    async def _watch(self) -> None:
+        try:
+            await self.repository.watch()
+        except Exception as error:  # a directory that cannot be watched must not end the server
+            self._log.error("the models directory is no longer watched", exc_info=error)
+
+    def _models_changed(self, names: set[str]) -> None:
+        task = asyncio.get_running_loop().create_task(self._grpc.show_models(names))
+        self._shows.add(task)
+        task.add_done_callback(self._shows.discard)
+
+    def _announce(self) -> None:
+        names = [f"{model.name}/{model.version}" for model in self.repository.models()]
+        self._log.info("serving", address=self.address, models=names, models_dir=str(self._settings.models_dir))
+        if not names:
+            self._log.warning("no models yet: put one in the directory, e.g. auricle models pull voice")
+        if self._settings.port_file is not None:
+            partial = self._settings.port_file.with_suffix(".partial")
+            partial.write_text(f"{self.port}\n")
+            partial.replace(self._settings.port_file)
+
+
+async def serve(settings: ServerSettings) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal cuts the grace period short."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Server(settings):
+        await stop.wait()
+
+
+def run(settings: ServerSettings) -> None:
+    """Runs the server in the foreground, on uvloop."""
+    import uvloop
+
+    uvloop.run(serve(settings))

@@ -1,0 +1,265 @@
+"""Between the contract's messages and the engine's values, both ways."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import numpy as np
+from google.protobuf import duration_pb2
+from numpy.typing import NDArray
+
+from auricle.config import Limits
+from auricle.engine.decode import Sound, SoundFormat, open_content, open_pcm
+from auricle.engine.options import Options, VectorType
+from auricle.engine.pipeline import Answer, Timing
+from auricle.engine.plan import Plan
+from auricle.engine.served import ServedModel
+from auricle.errors import AudioError, OptionError
+from auricle.model.heads import Head, Pooling
+from auricle.model.labels import Ranked
+from auricle.v1 import auricle_pb2 as pb
+
+__all__ = [
+    "classification",
+    "classify_options",
+    "embed_options",
+    "embedding",
+    "model_message",
+    "open_audio",
+    "pcm_format",
+    "ready",
+    "selector",
+    "timing",
+    "usage",
+]
+
+NS = 1_000_000_000
+ENCODINGS = {
+    pb.ENCODING_PCM_S16LE: "s16le",
+    pb.ENCODING_PCM_F32LE: "f32le",
+    pb.ENCODING_MULAW: "mulaw",
+    pb.ENCODING_ALAW: "alaw",
+}
+POOLINGS: dict[int, Pooling | None] = {
+    pb.POOLING_UNSPECIFIED: None,
+    pb.POOLING_NONE: "none",
+    pb.POOLING_MEAN: "mean",
+    pb.POOLING_MAX: "max",
+}
+POOLING_NUMBERS = {"none": pb.POOLING_NONE, "mean": pb.POOLING_MEAN, "max": pb.POOLING_MAX}
+VECTOR_TYPES: dict[int, VectorType] = {
+    pb.VECTOR_TYPE_UNSPECIFIED: "float32",
+    pb.VECTOR_TYPE_FLOAT32: "float32",
+    pb.VECTOR_TYPE_INT8: "int8",
+    pb.VECTOR_TYPE_FLOAT16: "float16",
+}
+KINDS = {"embedding": pb.HEAD_KIND_EMBEDDING, "classification": pb.HEAD_KIND_CLASSIFICATION}
+
+
+def open_audio(audio: pb.Audio, limits: Limits) -> Sound:
+    """The sound of a request; AudioError where it has none."""
+    source = audio.WhichOneof("source")
+    if source == "content":
+        return open_content(audio.content, limits)
+    if source == "pcm":
+        return open_pcm(pcm_format(audio.pcm.format, "audio.pcm.format"), audio.pcm.data, limits)
+    raise AudioError(
+        "audio is empty; set audio.content to the bytes of a file, or audio.pcm to samples",
+        field="audio",
+        reason="AUDIO_EMPTY",
+    )
+
+
+def pcm_format(message: pb.PcmFormat, field: str) -> SoundFormat:
+    """A request's sample layout. OptionError for an encoding that is not given or not known."""
+    encoding = ENCODINGS.get(message.encoding)
+    if encoding is None:
+        raise OptionError(
+            f"{field}.encoding must be one of {', '.join(pb.Encoding.Name(known) for known in ENCODINGS)}, "
+            f"but is {message.encoding}",
+            field=f"{field}.encoding",
+        )
+    return SoundFormat(encoding=encoding, sample_rate_hz=message.sample_rate_hz, channels=message.channels or 1)
+
+
+def embed_options(message: pb.EmbedOptions) -> Options:
+    """EmbedOptions as the engine takes them."""
+    if message.vector_type not in VECTOR_TYPES:
+        raise OptionError(f"options.vector_type {message.vector_type} is unknown", field="options.vector_type")
+    return Options(
+        kind="embedding",
+        heads=tuple(message.heads),
+        pooling=_pooling(message.pooling),
+        hop_ns=_time_ns(message, "hop"),
+        segment_length_ns=_time_ns(message, "segment_length"),
+        l2_normalize=message.l2_normalize if message.HasField("l2_normalize") else None,
+        vector_type=VECTOR_TYPES[message.vector_type],
+    )
+
+
+def classify_options(message: pb.ClassifyOptions) -> Options:
+    """ClassifyOptions as the engine takes them."""
+    threshold = message.score_threshold if message.HasField("score_threshold") else None
+    if threshold is not None and math.isnan(threshold):
+        raise OptionError("options.score_threshold must be a number, but is NaN", field="options.score_threshold")
+    return Options(
+        kind="classification",
+        heads=tuple(message.heads),
+        pooling=_pooling(message.pooling),
+        hop_ns=_time_ns(message, "hop"),
+        segment_length_ns=_time_ns(message, "segment_length"),
+        max_results=message.max_results if message.HasField("max_results") else None,
+        score_threshold=threshold,
+        allow=tuple(message.category_allowlist),
+        deny=tuple(message.category_denylist),
+        locale=message.display_names_locale,
+        include_embeddings=message.include_embeddings,
+    )
+
+
+def _pooling(number: int) -> Pooling | None:
+    if number not in POOLINGS:
+        raise OptionError(f"options.pooling {number} is unknown", field="options.pooling")
+    return POOLINGS[number]
+
+
+def _time_ns(message: pb.EmbedOptions | pb.ClassifyOptions, name: str) -> int | None:
+    if not message.HasField(name):
+        return None
+    time = cast(duration_pb2.Duration, getattr(message, name))
+    time_ns = time.seconds * NS + time.nanos
+    if time_ns <= 0:
+        raise OptionError(f"options.{name} must be above 0 s, but is {time_ns / NS:g} s", field=f"options.{name}")
+    return time_ns
+
+
+def selector(model: ServedModel) -> pb.ModelSelector:
+    """The model that answers."""
+    return pb.ModelSelector(name=model.name, version=model.version)
+
+
+def embedding(answer: Answer, rate_hz: int) -> pb.Embedding:
+    """An embedding head's answer."""
+    values = cast(NDArray[np.generic], answer.value)
+    vector = pb.FeatureVector(dimension=values.size)
+    if values.dtype == np.int8:
+        vector.int8 = values.tobytes()
+    elif values.dtype == np.float16:
+        vector.float16 = values.tobytes()
+    else:
+        vector.floats.MergeFromString(_packed_floats(values))
+    return pb.Embedding(vector=vector, **_place(answer, rate_hz))
+
+
+def classification(answer: Answer, rate_hz: int) -> pb.Classification:
+    """A classification head's answer."""
+    ranked = cast(Ranked, answer.value)
+    names, shown = answer.head.head.spec.category_names, answer.head.display_names
+    return pb.Classification(
+        categories=[
+            pb.Category(
+                index=index,
+                score=score,
+                category_name=names[index] if names else "",
+                display_name=shown[index] if shown else "",
+            )
+            for index, score in zip(ranked.indices.tolist(), ranked.scores.tolist(), strict=True)
+        ],
+        **_place(answer, rate_hz),
+    )
+
+
+def usage(samples: int, segments: int, rate_hz: int) -> pb.Usage:
+    """What a call consumed."""
+    return pb.Usage(samples=samples, duration=_sample_time(samples, rate_hz), segments=segments)
+
+
+def timing(spent: Timing, total_s: float) -> pb.Timing:
+    """Where a call's time went."""
+    return pb.Timing(
+        queue=_duration(spent.queue_s),
+        decode=_duration(spent.decode_s),
+        features=_duration(spent.features_s),
+        inference=_duration(spent.inference_s),
+        total=_duration(total_s),
+    )
+
+
+def ready(model: ServedModel, plan: Plan) -> pb.StreamReady:
+    """A stream's first reply."""
+    return pb.StreamReady(
+        model=selector(model),
+        sample_rate_hz=model.graph.bundle.audio.sample_rate_hz,
+        segment_samples=plan.grid.samples or 0,
+        hop_samples=plan.grid.hop_samples,
+        heads=[_head(head.head, labels=False) for head in plan.heads],
+    )
+
+
+def model_message(model: ServedModel, *, newest: bool, labels: bool) -> pb.Model:
+    """A loaded model, with its label lists or without."""
+    bundle = model.graph.bundle
+    message = pb.Model(
+        name=model.name,
+        version=model.version,
+        description=bundle.description,
+        author=bundle.author,
+        license=bundle.license,
+        task=bundle.task,
+        sample_rate_hz=bundle.audio.sample_rate_hz,
+        channels=bundle.audio.channels,
+        features=bundle.preset,
+        heads=[_head(head, labels=labels) for head in model.graph.heads],
+        newest=newest,
+        size_bytes=model.graph.size_bytes,
+    )
+    grid = model.grid
+    if grid.samples is not None:
+        message.segment_samples, message.hop_samples = grid.samples, grid.hop_samples
+    return message
+
+
+def _head(head: Head, *, labels: bool) -> pb.Head:
+    spec = head.spec
+    lists = [pb.LabelList(locale=names.locale, names=names.names) for names in spec.labels] if labels else []
+    return pb.Head(
+        name=spec.name,
+        index=head.index,
+        kind=KINDS[spec.kind],
+        dimension=head.dimension,
+        labels=len(spec.category_names),
+        label_lists=lists,
+        pooling=POOLING_NUMBERS[spec.pool],
+    )
+
+
+def _place(answer: Answer, rate_hz: int) -> dict[str, object]:
+    return {
+        "head": answer.head.head.spec.name,
+        "head_index": answer.head.head.index,
+        "start_sample": answer.start_sample,
+        "end_sample": answer.end_sample,
+        "start_offset": _sample_time(answer.start_sample, rate_hz),
+        "end_offset": _sample_time(answer.end_sample, rate_hz),
+    }
+
+
+def _packed_floats(values: NDArray[np.generic]) -> bytes:
+    """The wire form of ``Floats{values}``: no Python object a float."""
+    data = values.astype("<f4", copy=False).tobytes()
+    length, size = b"", len(data)
+    while size >= 0x80:
+        length += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return b"\x0a" + length + bytes([size]) + data
+
+
+def _sample_time(samples: int, rate_hz: int) -> duration_pb2.Duration:
+    seconds, rest = divmod(samples, rate_hz)
+    return duration_pb2.Duration(seconds=seconds, nanos=rest * NS // rate_hz)
+
+
+def _duration(seconds: float) -> duration_pb2.Duration:
+    whole, nanos = divmod(round(seconds * NS), NS)
+    return duration_pb2.Duration(seconds=whole, nanos=nanos)
