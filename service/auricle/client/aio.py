@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing, closing
 from types import TracebackType
@@ -17,8 +16,9 @@ from auricle.client.audio import AudioInput, Chunk, UnaryLimits
 from auricle.client.failures import from_rpc_error
 from auricle.client.flows import Collect, Flow, Step, StreamCall, Unary
 from auricle.client.options import ClassifyOptions, EmbedOptions, Encoding
+from auricle.client.outcome import Outcome
 from auricle.client.results import ClassifyResult, EmbedResult, ModelInfo, StreamEvent
-from auricle.client.retries import RetryPolicy
+from auricle.client.retries import RetryPolicy, TimeLimit
 from auricle.client.streams import AnyChunks, open_chunks
 from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, grpc_calls
 from auricle.errors import UnavailableError
@@ -142,15 +142,11 @@ class AsyncClient:
             async for event in events:
                 yield event
 
-    async def models(
-        self, kind: str | None = None, *, timeout_s: float | None = None
-    ) -> tuple[ModelInfo, ...]:
+    async def models(self, kind: str | None = None, *, timeout_s: float | None = None) -> tuple[ModelInfo, ...]:
         """Lists what is served; see `Client.models`."""
         return await self._run(flows.models(kind), timeout_s)
 
-    async def model(
-        self, name: str, version: str | None = None, *, timeout_s: float | None = None
-    ) -> ModelInfo:
+    async def model(self, name: str, version: str | None = None, *, timeout_s: float | None = None) -> ModelInfo:
         """Gives one model in full, labels included. Raises NotFoundError."""
         return await self._run(flows.model(name, version), timeout_s)
 
@@ -159,39 +155,36 @@ class AsyncClient:
         return await self._run(flows.health(service), timeout_s)
 
     async def _run(self, flow: Flow[T], timeout_s: float | None) -> T:
-        ends_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        limit = TimeLimit(self._timeout_s if timeout_s is None else timeout_s, streams=timeout_s is not None)
         with closing(flow):
             try:
                 step = next(flow)
                 while True:
-                    step = flow.send(await self._perform(step, ends_s, bounded=timeout_s is not None))
+                    step = flow.send(await self._perform(step, limit))
             except StopIteration as done:
                 result: T = done.value
                 return result
 
-    async def _perform(self, step: Step, ends_s: float, *, bounded: bool) -> object:
+    async def _perform(self, step: Step, limit: TimeLimit) -> object:
         if isinstance(step, Unary):
-            return await self._unary(step, ends_s)
+            return await self._unary(step, limit)
         if isinstance(step, Collect):
-            timeout_s = ends_s - time.monotonic() if bounded else None
-            async with aclosing(self._events(step.call, step.chunks, timeout_s)) as events:
+            async with aclosing(self._events(step.call, step.chunks, limit.stream_left_s)) as events:
                 async for event in events:
                     if step.sink(event):
                         break
             return None
         return await asyncio.to_thread(step.run)
 
-    async def _unary(self, step: Unary, ends_s: float) -> object:
+    async def _unary(self, step: Unary, limit: TimeLimit) -> object:
         attempt = 1
         while True:
-            timeout_s = ends_s - time.monotonic()
             try:
-                return await self._call(step.method)(step.request, timeout=timeout_s)
+                return await self._call(step.method)(step.request, timeout=limit.left_s)
             except grpc.RpcError as failure:
-                error, cause = from_rpc_error(failure, target=self._target, timeout_s=timeout_s), failure
-            remaining_s = ends_s - time.monotonic()
-            delay_s = self._retry.delay_s(error, attempt, remaining_s) if self._retry else None
-            if delay_s is None:
+                error, cause = from_rpc_error(failure, target=self._target, timeout_s=limit.limit_s), failure
+            delay_s = self._retry.delay_s(error, attempt) if self._retry else None
+            if delay_s is None or not limit.allows(delay_s):
                 raise error from cause
             await asyncio.sleep(delay_s)
             attempt += 1
@@ -200,6 +193,7 @@ class AsyncClient:
         self, call: StreamCall, chunks: Iterable[Chunk] | AsyncIterable[Chunk], timeout_s: float | None
     ) -> AsyncGenerator[StreamEvent]:
         replying = self._call(call.method)(timeout=timeout_s)
+        outcome = Outcome(replying)
         own_failure: list[BaseException] = []
 
         async def send() -> None:
@@ -227,7 +221,8 @@ class AsyncClient:
                 raise own_failure[0] from None
             raise
         except grpc.RpcError as failure:
-            raise from_rpc_error(failure, target=self._target, timeout_s=timeout_s) from failure
+            told = await outcome.of(failure)
+            raise from_rpc_error(told, target=self._target, timeout_s=timeout_s) from told
         finally:
             replying.cancel()
             sending.cancel()

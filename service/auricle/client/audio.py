@@ -83,15 +83,11 @@ class Pcm:
                 ("encoding", self.encoding, encoding),
             ):
                 if given is not None and given != own:
-                    raise OptionError(
-                        f"{name} is {given!r}, but the array's is {own!r}; leave it out with an array"
-                    )
+                    raise OptionError(f"{name} is {given!r}, but the array's is {own!r}; leave it out with an array")
             object.__setattr__(self, "channels", channels)
             object.__setattr__(self, "encoding", encoding)
         elif self.encoding is None:
-            raise OptionError(
-                f"bytes do not say their encoding; give one of {', '.join(map(repr, ENCODINGS))}"
-            )
+            raise OptionError(f"bytes do not say their encoding; give one of {', '.join(map(repr, ENCODINGS))}")
         elif self.channels is None:
             object.__setattr__(self, "channels", 1)
         _format(self)
@@ -130,10 +126,11 @@ def load(audio: AudioInput, limits: UnaryLimits) -> Whole | Long:
         OptionError: an array without a sample rate, or what is no audio at all.
     """
     if isinstance(audio, Pcm):
-        message = pb.PcmAudio(format=_format(audio), data=audio.content)
-        long = _long_pcm(audio)
-        fits = len(message.data) <= limits.content_bytes and long.duration_s <= limits.duration_s
-        return Whole(audio=pb.Audio(pcm=message)) if fits else long
+        content = audio.content
+        long = _long_pcm(audio, content)
+        if len(content) > limits.content_bytes or long.duration_s > limits.duration_s:
+            return long
+        return Whole(audio=pb.Audio(pcm=pb.PcmAudio(format=long.format, data=content)))
     if isinstance(audio, np.ndarray):
         raise OptionError("an array does not say its sample rate; wrap it: Pcm(array, sample_rate_hz=16000)")
     if isinstance(audio, bytes | bytearray | memoryview):
@@ -170,7 +167,7 @@ def open_long(audio: AudioInput) -> Long:
         AudioError: no audio that libsndfile knows.
     """
     if isinstance(audio, Pcm):
-        return _long_pcm(audio)
+        return _long_pcm(audio, audio.content)
     import soundfile
 
     def source() -> BinaryIO:
@@ -258,8 +255,8 @@ def wire_format(sample_rate_hz: int, channels: int | None, encoding: str | None)
         ) from error
 
 
-def _long_pcm(pcm: Pcm) -> Long:
-    content, wire = pcm.content, _format(pcm)
+def _long_pcm(pcm: Pcm, content: bytes) -> Long:
+    wire = _format(pcm)
     sample_bytes = {"s16le": 2, "f32le": 4}.get(pcm.encoding or "", 1)
     frames = len(content) / (sample_bytes * wire.channels)
 

@@ -16,9 +16,7 @@ __all__ = ["from_rpc_error"]
 _DETAILS_KEY = "grpc-status-details-bin"
 
 _CLASSES: tuple[type[AuricleError], ...] = tuple(
-    value
-    for name in errors.__all__
-    if isinstance(value := getattr(errors, name), type) and value is not AuricleError
+    value for name in errors.__all__ if isinstance(value := getattr(errors, name), type) and value is not AuricleError
 )
 _BY_REASON = {(each.code, each.default_reason): each for each in _CLASSES}
 

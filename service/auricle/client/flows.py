@@ -121,9 +121,7 @@ def classify(
     """Classifies one clip; otherwise as `embed`."""
     source: Whole | Long = yield Work(lambda: load(audio, limits))
     if isinstance(source, Whole):
-        response = yield Unary(
-            "Classify", pb.ClassifyRequest(model=chosen, audio=source.audio, options=wanted)
-        )
+        response = yield Unary("Classify", pb.ClassifyRequest(model=chosen, audio=source.audio, options=wanted))
         return replies.classify_result(response)
     config = pb.StreamClassifyConfig(model=chosen, format=source.format, options=wanted)
     kinds = ("classification", "embedding") if wanted.include_embeddings else ("classification",)

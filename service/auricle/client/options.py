@@ -160,9 +160,7 @@ def duration(option: str, seconds: float | None) -> Duration | None:
     if seconds is None:
         return None
     if not math.isfinite(seconds):
-        raise OptionError(
-            f"{option} is {seconds}; a finite number of seconds is needed", field=f"options.{option}"
-        )
+        raise OptionError(f"{option} is {seconds}; a finite number of seconds is needed", field=f"options.{option}")
     message = Duration()
     message.FromNanoseconds(round(seconds * 1e9))
     return message

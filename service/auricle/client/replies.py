@@ -114,9 +114,7 @@ def _vector(message: pb.FeatureVector) -> NDArray[Any]:
     else:
         raise InternalError("the reply holds a vector of a type that this client does not know; update it")
     if vector.size != message.dimension:
-        raise InternalError(
-            f"the reply's vector has {vector.size} elements, not {message.dimension} as it says"
-        )
+        raise InternalError(f"the reply's vector has {vector.size} elements, not {message.dimension} as it says")
     return vector
 
 

@@ -131,7 +131,7 @@ class ClassifyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadInfo:
-    """One output of a model. ``kind``: "embedding" or "classification"; ``pooling``: what unary does unasked."""
+    """One output of a model. ``kind``: "embedding" or "classification"; ``pooling``: of unary, unasked."""
 
     name: str
     index: int
@@ -202,7 +202,5 @@ StreamEvent: TypeAlias = Ready | SegmentResult | Flushed | Summary
 
 def _only(answers: tuple[T, ...], noun: str) -> T:
     if len(answers) != 1:
-        raise OptionError(
-            f"the result holds {len(answers)} {noun}s, not one; ask for pooling and a single head"
-        )
+        raise OptionError(f"the result holds {len(answers)} {noun}s, not one; ask for pooling and a single head")
     return answers[0]

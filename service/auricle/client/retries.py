@@ -1,13 +1,14 @@
-"""When a call is tried again, and after how long."""
+"""When a call is tried again, after how long, and until when."""
 
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import dataclass
 
-from auricle.errors import AuricleError, BusyError, UnavailableError
+from auricle.errors import AuricleError, BusyError, DeadlineError, UnavailableError
 
-__all__ = ["RetryPolicy"]
+__all__ = ["RetryPolicy", "TimeLimit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +32,12 @@ class RetryPolicy:
     longest_delay_s: float = 5.0
     jitter: float = 0.25
 
-    def delay_s(
-        self, error: AuricleError, attempt: int, remaining_s: float | None, chance: float | None = None
-    ) -> float | None:
+    def delay_s(self, error: AuricleError, attempt: int, chance: float | None = None) -> float | None:
         """Gives the pause in seconds before the next try, or None where there should be none.
 
         Args:
             error: what the attempt ended with.
             attempt: how many have been made, from 1.
-            remaining_s: time left for the whole call; a pause that does not fit ends the call now.
             chance: 0 to 1, the draw for the jitter; drawn where None.
         """
         if attempt >= self.attempts:
@@ -51,5 +49,35 @@ class RetryPolicy:
             return None
         backoff_s = min(self.first_delay_s * self.factor ** (attempt - 1), self.longest_delay_s)
         draw = random.random() if chance is None else chance
-        delay_s = max(backoff_s, error.retry_after_s or 0.0) * (1.0 + self.jitter * draw)
-        return delay_s if remaining_s is None or delay_s < remaining_s else None
+        return max(backoff_s, error.retry_after_s or 0.0) * (1.0 + self.jitter * draw)
+
+
+class TimeLimit:
+    """The time that one call has, from now, with everything that belongs to it.
+
+    Args:
+        limit_s: seconds.
+        streams: whether it holds for a stream too that the call turns into.
+    """
+
+    def __init__(self, limit_s: float, *, streams: bool) -> None:
+        self.limit_s = limit_s
+        self._ends_s = time.monotonic() + limit_s
+        self._streams = streams
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the end. Raises DeadlineError where there are none."""
+        left_s = self._ends_s - time.monotonic()
+        if left_s <= 0:
+            raise DeadlineError(f"the time limit of {self.limit_s:g} s has passed; raise timeout_s")
+        return left_s
+
+    def allows(self, delay_s: float) -> bool:
+        """Says whether there is time for a pause of so many seconds and something after it."""
+        return delay_s < self._ends_s - time.monotonic()
+
+    @property
+    def stream_left_s(self) -> float | None:
+        """As ``left_s``; None where a stream is not bound."""
+        return self.left_s if self._streams else None

@@ -36,9 +36,7 @@ def cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
     u, v = a.astype(np.float64), b.astype(np.float64)
     norm_squared = float(u @ u) * float(v @ v)
     if not norm_squared > 0.0 or math.isinf(norm_squared):
-        raise OptionError(
-            "cannot compare: a vector's norm is zero or not finite (digital silence gives zero vectors)"
-        )
+        raise OptionError("cannot compare: a vector's norm is zero or not finite (digital silence gives zero vectors)")
     # Rounding may step over the bound by an ulp, which acos and the like refuse.
     return max(-1.0, min(1.0, float(u @ v) / math.sqrt(norm_squared)))
 

@@ -32,9 +32,7 @@ def open_chunks(
         OSError, AudioError: a file that cannot be read or decoded.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        raise OptionError(
-            "a stream takes a path, a Pcm or an iterable of chunks, not bytes; wrap them: [content]"
-        )
+        raise OptionError("a stream takes a path, a Pcm or an iterable of chunks, not bytes; wrap them: [content]")
     if isinstance(source, str | os.PathLike | Pcm):
         given = {"sample_rate_hz": sample_rate_hz, "channels": channels, "encoding": encoding}
         if any(value is not None for value in given.values()):

@@ -18,7 +18,7 @@ from auricle.client.failures import from_rpc_error
 from auricle.client.flows import Collect, Flow, Step, StreamCall, Unary
 from auricle.client.options import ClassifyOptions, EmbedOptions, Encoding
 from auricle.client.results import ClassifyResult, EmbedResult, ModelInfo, StreamEvent
-from auricle.client.retries import RetryPolicy
+from auricle.client.retries import RetryPolicy, TimeLimit
 from auricle.client.streams import Chunks, open_chunks
 from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, Transport, grpc_calls
 from auricle.errors import AuricleError, OptionError, UnavailableError
@@ -114,9 +114,7 @@ class Client:
     ) -> ClassifyResult:
         """Classifies one clip. As `embed`, with `ClassifyOptions`."""
         chosen = options.selector(model, version)
-        return self._run(
-            flows.classify(audio, chosen, options.classify_options(**wanted), self._limits), timeout_s
-        )
+        return self._run(flows.classify(audio, chosen, options.classify_options(**wanted), self._limits), timeout_s)
 
     def stream_embed(
         self,
@@ -186,39 +184,37 @@ class Client:
         return self._run(flows.health(service), timeout_s)
 
     def _run(self, flow: Flow[T], timeout_s: float | None) -> T:
-        ends_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        limit = TimeLimit(self._timeout_s if timeout_s is None else timeout_s, streams=timeout_s is not None)
         with closing(flow):
             try:
                 step = next(flow)
                 while True:
-                    step = flow.send(self._perform(step, ends_s, bounded=timeout_s is not None))
+                    step = flow.send(self._perform(step, limit))
             except StopIteration as done:
                 result: T = done.value
                 return result
 
-    def _perform(self, step: Step, ends_s: float, *, bounded: bool) -> object:
+    def _perform(self, step: Step, limit: TimeLimit) -> object:
         if isinstance(step, Unary):
-            return self._unary(step, ends_s)
+            return self._unary(step, limit)
         if isinstance(step, Collect):
-            events = self._events(step.call, step.chunks, ends_s - time.monotonic() if bounded else None)
+            events = self._events(step.call, step.chunks, limit.stream_left_s)
             with closing(events):
                 any(step.sink(event) for event in events)
             return None
         return step.run()
 
-    def _unary(self, step: Unary, ends_s: float) -> object:
+    def _unary(self, step: Unary, limit: TimeLimit) -> object:
         attempt = 1
         while True:
-            timeout_s = ends_s - time.monotonic()
             try:
-                return self._call(step.method)(step.request, timeout=timeout_s)
+                return self._call(step.method)(step.request, timeout=limit.left_s)
             except grpc.RpcError as failure:
-                error, cause = from_rpc_error(failure, target=self._target, timeout_s=timeout_s), failure
+                error, cause = from_rpc_error(failure, target=self._target, timeout_s=limit.limit_s), failure
             except AuricleError as failure:
                 error, cause = failure, None
-            remaining_s = ends_s - time.monotonic()
-            delay_s = self._retry.delay_s(error, attempt, remaining_s) if self._retry else None
-            if delay_s is None:
+            delay_s = self._retry.delay_s(error, attempt) if self._retry else None
+            if delay_s is None or not limit.allows(delay_s):
                 raise error from cause
             time.sleep(delay_s)
             attempt += 1

@@ -18,6 +18,7 @@ __all__ = ["CHANNEL_OPTIONS", "TlsOptions", "Transport", "grpc_calls"]
 
 _AUDIO_CALLS = ("Embed", "Classify", "StreamEmbed", "StreamClassify")
 _MODEL_CALLS = ("ListModels", "GetModel")
+_HEALTH_CALLS = ("Check",)
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     # One vector a segment for an hour of voice is over gRPC's 4 MiB.
@@ -106,5 +107,6 @@ def grpc_calls(channel: Any) -> Mapping[str, Callable[..., Any]]:
     model = auricle_pb2_grpc.ModelServiceStub(channel)
     calls: dict[str, Callable[..., Any]] = {name: getattr(audio, name) for name in _AUDIO_CALLS}
     calls.update((name, getattr(model, name)) for name in _MODEL_CALLS)
-    calls["Check"] = health_pb2_grpc.HealthStub(channel).Check
+    health = health_pb2_grpc.HealthStub(channel)
+    calls.update((name, getattr(health, name)) for name in _HEALTH_CALLS)
     return calls

@@ -1,0 +1,223 @@
+"""The client's connections: absent servers, threads, cancelling, closing and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+
+import grpc
+import numpy as np
+import pytest
+
+from auricle import errors
+from auricle.client import AsyncClient, Client, Pcm, Ready, RetryPolicy, SegmentResult, TlsOptions
+from client_server import RATE_HZ, SEGMENT, Toy, info, serving, status, wait_until
+
+SOUND = Pcm(np.arange(SEGMENT, dtype=np.int16), RATE_HZ)
+NOBODY = "127.0.0.1:1"
+
+
+class Watched(Toy):
+    """Notes when a stream's call has ended, however it did."""
+
+    def __init__(self):
+        super().__init__()
+        self.ended = 0
+
+    def StreamEmbed(self, requests, context):  # noqa: N802
+        def end():
+            self.ended += 1
+
+        context.add_callback(end)
+        yield from super().StreamEmbed(requests, context)
+
+
+def endless():
+    while True:
+        yield bytes(SEGMENT)
+
+
+async def endless_async():
+    while True:
+        yield bytes(SEGMENT)
+        await asyncio.sleep(0)
+
+
+def test_nobody_at_the_address_is_unavailable_with_a_hint():
+    policy = RetryPolicy(attempts=2, first_delay_s=0.001)
+    with (
+        Client(NOBODY, retry=policy) as client,
+        pytest.raises(errors.UnavailableError, match="auricle serve") as caught,
+    ):
+        client.embed(SOUND)
+    assert NOBODY in caught.value.message
+    with Client(NOBODY) as client, pytest.raises(errors.UnavailableError):
+        list(client.stream_embed([b""], sample_rate_hz=8000))
+
+
+def test_nothing_is_sent_before_the_first_call():
+    with Client(NOBODY):
+        pass
+    asyncio.run(AsyncClient(NOBODY).close())
+
+
+def test_many_threads_share_one_client():
+    with serving(Toy()) as port, Client(f"127.0.0.1:{port}") as client, ThreadPoolExecutor(8) as pool:
+        vectors = list(pool.map(lambda _: client.embed(SOUND).vector, range(40)))
+    assert len(vectors) == 40
+    assert all(np.array_equal(vector, vectors[0]) for vector in vectors)
+
+
+def test_a_closed_client_says_so():
+    with serving(Toy()) as port:
+        client = Client(f"127.0.0.1:{port}")
+        client.embed(SOUND)
+        client.close()
+        client.close()
+        with pytest.raises(errors.UnavailableError, match="closed"):
+            client.embed(SOUND)
+
+
+def test_closing_a_stream_early_cancels_it_on_the_server():
+    toy = Watched()
+    with serving(toy) as port, Client(f"127.0.0.1:{port}") as client:
+        events = client.stream_embed(endless(), sample_rate_hz=8000)
+        assert isinstance(next(events), Ready)
+        assert isinstance(next(events), SegmentResult)
+        events.close()
+        assert wait_until(lambda: toy.ended == 1)
+        # The connection lives on.
+        assert client.embed(SOUND).model == "toy"
+
+
+@pytest.mark.parametrize("chunks", [endless, endless_async])
+async def test_closing_an_async_stream_early_cancels_it_on_the_server(chunks):
+    toy = Watched()
+    with serving(toy) as port:
+        async with AsyncClient(f"127.0.0.1:{port}") as client:
+            async with aclosing(client.stream_embed(chunks(), sample_rate_hz=8000)) as events:
+                async for event in events:
+                    if isinstance(event, SegmentResult):
+                        break
+            assert await asyncio.to_thread(wait_until, lambda: toy.ended == 1)
+            assert (await client.embed(SOUND)).model == "toy"
+
+
+async def test_cancelling_the_task_cancels_the_stream_on_the_server():
+    toy, begun = Watched(), asyncio.Event()
+
+    async def listen(client):
+        async for event in client.stream_embed(endless_async(), sample_rate_hz=8000):
+            if isinstance(event, SegmentResult):
+                begun.set()
+
+    with serving(toy) as port:
+        async with AsyncClient(f"127.0.0.1:{port}") as client:
+            task = asyncio.create_task(listen(client))
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(wait_until, lambda: toy.ended == 1)
+
+
+async def test_async_chunks_are_streamed():
+    async def chunks():
+        for _ in range(4):
+            await asyncio.sleep(0)
+            yield bytes(SEGMENT)
+
+    with serving(Toy()) as port:
+        async with AsyncClient(f"127.0.0.1:{port}") as client:
+            events = [event async for event in client.stream_embed(chunks(), sample_rate_hz=8000)]
+    assert sum(isinstance(event, SegmentResult) for event in events) == 2
+
+
+async def test_many_async_calls_run_at_once():
+    with serving(Toy()) as port:
+        async with AsyncClient(f"127.0.0.1:{port}") as client:
+            results = await asyncio.gather(*(client.embed(SOUND) for _ in range(40)))
+    assert len(results) == 40
+
+
+async def test_the_servers_word_survives_writes_that_fail_after_it():
+    # A write on a call that the server has ended would put INTERNAL over what the server said.
+    toy = Toy()
+    with serving(toy) as port:
+        async with AsyncClient(f"127.0.0.1:{port}") as client:
+            for _ in range(50):
+                toy.failures.append(status(grpc.StatusCode.NOT_FOUND, "no model", info("MODEL_NOT_FOUND")))
+                with pytest.raises(errors.NotFoundError, match="no model"):
+                    _ = [e async for e in client.stream_embed([bytes(100)] * 20, sample_rate_hz=8000)]
+
+
+def test_an_async_iterable_needs_the_async_client():
+    with Client(NOBODY) as client, pytest.raises(errors.OptionError, match="AsyncClient"):
+        list(client.stream_embed(endless_async(), sample_rate_hz=8000))
+
+
+def test_a_transport_takes_the_servers_place():
+    class Here(Toy):
+        def _enter(self, method, context):
+            if self.failures:
+                raise errors.BusyError("full", retry_after_s=self.failures.popleft())
+
+        def Embed(self, request, timeout=None):  # noqa: N802
+            assert 0 < timeout <= 60
+            return super().Embed(request, None)
+
+        def StreamEmbed(self, requests, timeout=None):  # noqa: N802
+            return super().StreamEmbed(requests, None)
+
+    here = Here()
+    here.failures.append(0.001)
+    with Client(transport=here) as client:
+        assert client.embed(SOUND).vector.shape == (2,)
+        assert len(list(client.stream_embed(SOUND))) == 3
+        here.failures.append(0.001)
+        with pytest.raises(errors.BusyError):
+            list(client.stream_embed(SOUND))
+        with pytest.raises(errors.UnavailableError, match="has no Check"):
+            client.health()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-keyout", "key.pem", "-out", "cert.pem"]
+    command += ["-subj", "/CN=auricle.test", "-addext", "subjectAltName=DNS:auricle.test"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+def test_tls_is_spoken(certificate, mutual):
+    key, chain = certificate / "key.pem", certificate / "cert.pem"
+    credentials = grpc.ssl_server_credentials(
+        [(key.read_bytes(), chain.read_bytes())],
+        root_certificates=chain.read_bytes() if mutual else None,
+        require_client_auth=mutual,
+    )
+    own = {"certificate_file": chain, "key_file": key} if mutual else {}
+    tls = TlsOptions(ca_file=chain, server_name="auricle.test", **own)
+    with serving(Toy(), credentials) as port:
+        target = f"127.0.0.1:{port}"
+        with Client(target, tls=tls) as client:
+            assert client.embed(SOUND).model == "toy"
+
+        async def asynchronous():
+            async with AsyncClient(target, tls=tls) as client:
+                return await client.embed(SOUND)
+
+        assert asyncio.run(asynchronous()).model == "toy"
+        with (
+            Client(target, tls=TlsOptions(ca_file=chain), retry=None) as client,
+            pytest.raises(errors.UnavailableError),
+        ):
+            client.embed(SOUND)
