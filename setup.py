@@ -14,10 +14,10 @@ PACKAGE_ROOT = "service"
 # Build isolation does not put the project on sys.path; the list of extensions lives beside their sources.
 sys.path.insert(0, str(ROOT / "_frontend"))
 
-from extensions import build_ext, frontend_extensions  # noqa: E402
+from extensions import build_ext, frontend_extensions  # type: ignore[import-not-found]  # noqa: E402
 
 
-class BuildProto(build_py):
+class BuildProto(build_py):  # type: ignore[misc]
     """Generates ``auricle/v1/*_pb2*`` beside the package's own files before they are collected."""
 
     def run(self) -> None:

@@ -59,8 +59,8 @@ class Graph:
     def run(self, outputs: Sequence[str], segments: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         """Runs segments (rows, ...) of one shape; gives (n, ...) by output name."""
         if not self.batches:
-            answers = [self._infer(outputs, self._arrange(segment)) for segment in segments]
-            return {name: np.stack([answer[name].reshape(-1) for answer in answers]) for name in outputs}
+            alone = [self._infer(outputs, self._arrange(segment)) for segment in segments]
+            return {name: np.stack([answer[name].reshape(-1) for answer in alone]) for name in outputs}
         count = len(segments)
         rows = max(count, self.least_rows)
         first = self._arrange(segments[0])

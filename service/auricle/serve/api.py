@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -209,20 +209,19 @@ class Api:
         finally:
             reader.cancel()
 
-    async def _cut(self, requests: AsyncIterator[Request], stream: Stream) -> AsyncIterator[list[Ticket | Flushed]]:
-        piece = PIECE_S * stream.bytes_per_second
+    async def _cut(self, requests: AsyncIterator[Request], stream: Stream) -> AsyncIterator[Sequence[Ticket | Flushed]]:
         while (request := await self._next(requests)) is not None:
             payload = request.WhichOneof("payload")
             if payload == "audio":
-                for start in range(0, len(request.audio), piece):
-                    yield [*await stream.feed(request.audio[start : start + piece])]
+                for piece in _pieces(request.audio, PIECE_S * stream.bytes_per_second):
+                    yield await stream.feed(piece)
             elif payload == "flush":
                 yield await stream.flush()
             elif payload == "config":
                 raise ProtocolError("config came twice; open a new stream for another one", field="config")
             else:
                 raise ProtocolError("the message is empty; send audio or flush", field="payload")
-        yield [*await stream.finish()]
+        yield await stream.finish()
 
     async def _config(
         self, requests: AsyncIterator[pb.StreamEmbedRequest] | AsyncIterator[pb.StreamClassifyRequest]
@@ -232,7 +231,8 @@ class Api:
         if request is None or payload != "config":
             came = "the stream ended" if request is None else f"{payload or 'an empty message'} came"
             raise ProtocolError(f"{came} before config; send config first, once", field="config")
-        return request.config
+        config: pb.StreamEmbedConfig | pb.StreamClassifyConfig = request.config
+        return config
 
     async def _next(self, requests: AsyncIterator[Any]) -> Any:
         """The client's next message, None at its half-close. IdleError where none comes in time."""
@@ -259,6 +259,11 @@ class Api:
             yield
         finally:
             self._streams -= 1
+
+
+def _pieces(audio: bytes, size: int) -> Iterator[bytes]:
+    for start in range(0, len(audio), size):
+        yield audio[start : start + size]
 
 
 def _split(answers: list[Answer], rate_hz: int) -> tuple[list[pb.Classification], list[pb.Embedding]]:

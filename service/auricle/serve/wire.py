@@ -149,14 +149,16 @@ def embedding(answer: Answer, rate_hz: int) -> pb.Embedding:
         vector.float16 = values.tobytes()
     else:
         vector.floats.MergeFromString(_packed_floats(values))
-    return pb.Embedding(vector=vector, **_place(answer, rate_hz))
+    reply = pb.Embedding(vector=vector)
+    _place(reply, answer, rate_hz)
+    return reply
 
 
 def classification(answer: Answer, rate_hz: int) -> pb.Classification:
     """A classification head's answer."""
     ranked = cast(Ranked, answer.value)
     names, shown = answer.head.head.spec.category_names, answer.head.display_names
-    return pb.Classification(
+    reply = pb.Classification(
         categories=[
             pb.Category(
                 index=index,
@@ -165,9 +167,10 @@ def classification(answer: Answer, rate_hz: int) -> pb.Classification:
                 display_name=shown[index] if shown else "",
             )
             for index, score in zip(ranked.indices.tolist(), ranked.scores.tolist(), strict=True)
-        ],
-        **_place(answer, rate_hz),
+        ]
     )
+    _place(reply, answer, rate_hz)
+    return reply
 
 
 def usage(samples: int, segments: int, rate_hz: int) -> pb.Usage:
@@ -234,15 +237,13 @@ def _head(head: Head, *, labels: bool) -> pb.Head:
     )
 
 
-def _place(answer: Answer, rate_hz: int) -> dict[str, object]:
-    return {
-        "head": answer.head.head.spec.name,
-        "head_index": answer.head.head.index,
-        "start_sample": answer.start_sample,
-        "end_sample": answer.end_sample,
-        "start_offset": _sample_time(answer.start_sample, rate_hz),
-        "end_offset": _sample_time(answer.end_sample, rate_hz),
-    }
+def _place(reply: pb.Embedding | pb.Classification, answer: Answer, rate_hz: int) -> None:
+    reply.head = answer.head.head.spec.name
+    reply.head_index = answer.head.head.index
+    reply.start_sample = answer.start_sample
+    reply.end_sample = answer.end_sample
+    reply.start_offset.CopyFrom(_sample_time(answer.start_sample, rate_hz))
+    reply.end_offset.CopyFrom(_sample_time(answer.end_sample, rate_hz))
 
 
 def _packed_floats(values: NDArray[np.generic]) -> bytes:
