@@ -48,7 +48,7 @@ def pcm_to_mono(
     if not 1 <= channels <= _MAX_CHANNELS:
         raise OptionError(f"{channels} channels are out of range; use 1 to {_MAX_CHANNELS}", field="channels")
     if isinstance(data, np.ndarray):
-        data = _checked(data, encoding, channels)
+        data = _checked(data, encoding, channels).data
     view = memoryview(data)
     frame_bytes = PCM_BYTES[encoding] * channels
     frames, rest = divmod(view.nbytes, frame_bytes)

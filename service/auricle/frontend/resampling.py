@@ -23,12 +23,12 @@ _kernel = load("resample")
 MIN_RATE_HZ = 4_000
 MAX_RATE_HZ = 192_000
 
-# The low-pass filter, in units of the lower of the two rates: a sinc under a Kaiser window of WIDTH samples. Its
-# attenuation sets the window's shape and, with the width, the transition band (Kaiser 1974; Oppenheim and Schafer,
-# Discrete-Time Signal Processing, 7.5.3). The band ends at the lower Nyquist frequency, so nothing folds back; the
-# response is 0.1 dB down at 0.928 of it.
+# The low-pass filter, in samples of the lower of the two rates: a sinc under a Kaiser window. The attenuation sets the
+# window's shape and, with its width, the transition band (Kaiser 1974; Oppenheim and Schafer, Discrete-Time Signal
+# Processing, 7.5.3). The band ends at the lower Nyquist frequency, so nothing folds back; the response is 0.1 dB down
+# at 0.928 of it.
 ATTENUATION_DB = 138.0
-WIDTH = 200
+HALF_WIDTH = 100
 
 # A row of coefficients for every position between two samples, while the table stays below this many floats (1 MiB);
 # beyond that rows on a grid this fine, in rows a sample of the lower rate, blended by a cubic: its error is below
@@ -52,13 +52,13 @@ class Table:
     rows: NDArray[np.float32]
 
 
-def lowpass(t: NDArray[np.float64], half_width: float) -> NDArray[np.float64]:
-    """The filter's impulse response at ``t``, in samples of the lower rate, zero from ``half_width`` on."""
+def lowpass(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The filter's impulse response at ``t``, in samples of the lower rate; zero from ``HALF_WIDTH`` on."""
     beta = 0.1102 * (ATTENUATION_DB - 8.7)
-    transition = (ATTENUATION_DB - 7.95) / (2.285 * math.pi * 2 * half_width)
+    transition = (ATTENUATION_DB - 7.95) / (2.285 * math.pi * 2 * HALF_WIDTH)
     cutoff = 1 - transition / 2
-    window = np.i0(beta * np.sqrt(np.maximum(0.0, 1 - (t / half_width) ** 2))) / np.i0(beta)
-    return np.asarray(cutoff * np.sinc(cutoff * t) * window * (np.abs(t) < half_width))
+    window = np.i0(beta * np.sqrt(np.maximum(0.0, 1 - (t / HALF_WIDTH) ** 2))) / np.i0(beta)
+    return np.asarray(cutoff * np.sinc(cutoff * t) * window * (np.abs(t) < HALF_WIDTH))
 
 
 def design(in_hz: int, out_hz: int) -> Table:
@@ -66,16 +66,16 @@ def design(in_hz: int, out_hz: int) -> Table:
     common = math.gcd(in_hz, out_hz)
     step_in, step_out = in_hz // common, out_hz // common
     stretch = max(1.0, in_hz / out_hz)  # input samples a sample of the lower rate
-    taps = math.ceil(WIDTH * stretch / _ROW_QUANTUM) * _ROW_QUANTUM
+    # One sample of margin on either side: the rows next to the first and the last of a grid lie outside 0 .. 1.
+    taps = math.ceil(2 * (HALF_WIDTH * stretch + 1) / _ROW_QUANTUM) * _ROW_QUANTUM
     if step_out * taps <= _MAX_TABLE:
         grid, position = 0, np.arange(step_out) / step_out
     else:
         grid = math.ceil(_GRID_DENSITY / stretch)
         position = (np.arange(grid + 3) - 1) / grid
-    # Tap k stands on sample k - (taps / 2 - 1) around the position. The outermost whole sample of margin on either
-    # side keeps the rows next to the first and the last inside the table.
-    offset = position[:, None] - (np.arange(taps) - (taps // 2 - 1))[None, :]
-    rows = lowpass(offset / stretch, (taps // 2 - 1) / stretch)
+    # Tap k stands on sample k - (taps / 2 - 1) from the position's own.
+    offset = position[:, None] - (np.arange(taps) - (taps // 2 - 1))
+    rows = lowpass(offset / stretch)
     rows /= rows.sum(axis=1, keepdims=True)  # every position passes a constant unchanged
     return Table(step_in=step_in, step_out=step_out, grid=grid, rows=_aligned(rows))
 
@@ -135,7 +135,7 @@ class ResampleStream:
 
     Whatever the chunks, what ``feed`` and ``finish`` return, put together, equals ``resample`` of the whole bit for
     bit: ceil(n * out_hz / in_hz) samples, the filter's delay compensated. An output is returned as soon as its
-    filter's last input sample is there: the lag is 100 samples of the lower rate (6.3 ms between 44.1 and 16 kHz).
+    filter's last input sample is there: the lag is about 100 samples of the lower rate, 6.3 ms between 44.1 and 16 kHz.
     Equal rates pass through untouched. A stream belongs to one thread at a time; different streams are independent
     and release the GIL.
 
