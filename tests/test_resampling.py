@@ -108,8 +108,8 @@ def test_agrees_with_the_sound_in_closed_form(in_hz: int, out_hz: int) -> None:
     assert np.sqrt(np.mean((got - want)[middle] ** 2)) <= 10 ** (-130 / 20)
     if in_hz * out_hz < 1e10:
         # soxr HQ itself is up to 5e-5 off the closed form where the ratio is not simple.
-        theirs = soxr.resample(x.astype(np.float32), in_hz, out_hz, quality="HQ")[: len(want)]
-        assert np.abs(got - theirs)[middle].max() <= 1e-4
+        theirs = soxr.resample(x.astype(np.float32), in_hz, out_hz, quality="HQ")
+        assert np.abs(got[middle] - theirs[middle.start : middle.start + len(got[middle])]).max() <= 1e-4
 
 
 @pytest.mark.parametrize(("in_hz", "out_hz"), CHECKED_PAIRS)
