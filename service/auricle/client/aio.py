@@ -41,7 +41,7 @@ class AsyncClient:
         target: str = "127.0.0.1:50051",
         *,
         tls: TlsOptions | None = None,
-        timeout_s: float = 60.0,
+        timeout_s: float | None = 60.0,
         retry: RetryPolicy | None = RetryPolicy(),  # noqa: B008 - frozen, so shared without harm
         limits: UnaryLimits = UnaryLimits(),  # noqa: B008
     ) -> None:
@@ -177,10 +177,10 @@ class AsyncClient:
         return await asyncio.to_thread(step.run)
 
     async def _unary(self, step: Unary, limit: TimeLimit) -> object:
-        attempt = 1
+        call, attempt = self._call(step.method), 1
         while True:
             try:
-                return await self._call(step.method)(step.request, timeout=limit.left_s)
+                return await call(step.request, timeout=limit.left_s)
             except grpc.RpcError as failure:
                 error, cause = from_rpc_error(failure, target=self._target, timeout_s=limit.limit_s), failure
             delay_s = self._retry.delay_s(error, attempt) if self._retry else None

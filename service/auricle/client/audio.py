@@ -32,6 +32,9 @@ __all__ = [
 
 _CHUNK_BYTES = 256 * 1024
 
+# Sixteen bits hold every sample of these exactly, and halve the bytes on the wire.
+_INT16_SUBTYPES = frozenset({"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"})
+
 
 class _Flush(Enum):
     FLUSH = "flush"
@@ -183,8 +186,7 @@ def open_long(audio: AudioInput) -> Long:
                 frames = header.frames
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{name}: no audio that can be decoded ({error})") from error
-    # Both hold every sample of a 16-bit file exactly; the shorter one halves the bytes on the wire.
-    encoding, dtype, sample_bytes = ("s16le", "<i2", 2) if subtype == "PCM_16" else ("f32le", "<f4", 4)
+    encoding, dtype, sample_bytes = ("s16le", "<i2", 2) if subtype in _INT16_SUBTYPES else ("f32le", "<f4", 4)
 
     def chunks() -> Iterator[bytes]:
         chunk_frames = max(1, _CHUNK_BYTES // (channels * sample_bytes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -56,18 +57,20 @@ class TimeLimit:
     """The time that one call has, from now, with everything that belongs to it.
 
     Args:
-        limit_s: seconds.
+        limit_s: seconds; None: no end.
         streams: whether it holds for a stream too that the call turns into.
     """
 
-    def __init__(self, limit_s: float, *, streams: bool) -> None:
+    def __init__(self, limit_s: float | None, *, streams: bool) -> None:
         self.limit_s = limit_s
-        self._ends_s = time.monotonic() + limit_s
+        self._ends_s = math.inf if limit_s is None else time.monotonic() + limit_s
         self._streams = streams
 
     @property
-    def left_s(self) -> float:
-        """Seconds until the end. Raises DeadlineError where there are none."""
+    def left_s(self) -> float | None:
+        """Seconds until the end, None where there is no end. Raises DeadlineError where it has passed."""
+        if self.limit_s is None:
+            return None
         left_s = self._ends_s - time.monotonic()
         if left_s <= 0:
             raise DeadlineError(f"the time limit of {self.limit_s:g} s has passed; raise timeout_s")

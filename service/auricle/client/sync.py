@@ -35,7 +35,7 @@ class Client:
     Args:
         target: HOST:PORT, or any gRPC target.
         tls: how to encrypt; None: plaintext.
-        timeout_s: time limit of a unary call with all its retries, where the call does not say.
+        timeout_s: time limit of a unary call with all its retries, where the call does not say; None: no limit.
         retry: when to try a unary call again; None: never.
         limits: above them a clip is sent as a stream.
         transport: calls to use instead of a server's, e.g. an engine in this process; the caller closes it.
@@ -49,7 +49,7 @@ class Client:
         target: str = "127.0.0.1:50051",
         *,
         tls: TlsOptions | None = None,
-        timeout_s: float = 60.0,
+        timeout_s: float | None = 60.0,
         retry: RetryPolicy | None = RetryPolicy(),  # noqa: B008 - frozen, so shared without harm
         limits: UnaryLimits = UnaryLimits(),  # noqa: B008
         transport: Transport | None = None,
@@ -205,10 +205,10 @@ class Client:
         return step.run()
 
     def _unary(self, step: Unary, limit: TimeLimit) -> object:
-        attempt = 1
+        call, attempt = self._call(step.method), 1
         while True:
             try:
-                return self._call(step.method)(step.request, timeout=limit.left_s)
+                return call(step.request, timeout=limit.left_s)
             except grpc.RpcError as failure:
                 error, cause = from_rpc_error(failure, target=self._target, timeout_s=limit.limit_s), failure
             except AuricleError as failure:
@@ -246,6 +246,10 @@ class Client:
             if own_failure:
                 raise own_failure[0] from None
             raise from_rpc_error(failure, target=self._target, timeout_s=timeout_s) from failure
+        except AuricleError:
+            if own_failure:
+                raise own_failure[0] from None
+            raise
         finally:
             stop = getattr(replying, "cancel", None) or getattr(replying, "close", None)
             if stop is not None:
