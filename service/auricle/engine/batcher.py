@@ -94,7 +94,7 @@ class Batcher:
         run: the model.
         settings: budget and bounds.
         name: names the thread.
-        on_fault: told of every exception that the model raises, with the segments that it hit.
+        on_run: told in the batcher's thread of every run: what the model raised or None, and how many segments.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class Batcher:
         settings: BatchSettings,
         *,
         name: str = "model",
-        on_fault: Callable[[BaseException, int], None] = lambda error, segments: None,
+        on_run: Callable[[Exception | None, int], None] = lambda error, segments: None,
     ) -> None:
         self._run = run
         self._settings = settings
-        self._on_fault = on_fault
+        self._on_run = on_run
         self._queues: OrderedDict[Hashable, deque[Entry]] = OrderedDict()
         self._count = 0
         self._closing = False
@@ -206,12 +206,13 @@ class Batcher:
         try:
             arrays = self._run(outputs, [entry.tensor for entry in entries])
         except Exception as error:
-            self._on_fault(error, len(entries))
+            self._on_run(error, len(entries))
             if len(entries) == 1:
                 return [(entries[0], InternalError("the model failed on this segment"))]
             # One bad segment must not fail its batch-mates: each runs once more, alone.
             return [result for entry in entries for result in self._run_batch([entry])]
         run_s = time.monotonic() - begun
+        self._on_run(None, len(entries))
         self._pace_s += 0.2 * (run_s / len(entries) - self._pace_s)
         number = next(self._numbers)
         results: list[tuple[Entry, Outcome | AuricleError]] = []

@@ -67,7 +67,7 @@ class Repository:
         models_dir: scanned by ``refresh``; it may be empty, or not be there yet.
         default_model: answers where a request names none.
         grace_s: how long calls in flight keep a model that was replaced or removed.
-        on_change: told the names that are served, after every change.
+        on_change: told the names that are served, and whether each is healthy, after every change.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Repository:
         batch: BatchSettings | None = None,
         default_model: str | None = None,
         grace_s: float = 30.0,
-        on_change: Callable[[set[str]], None] = lambda names: None,
+        on_change: Callable[[dict[str, bool]], None] = lambda health: None,
     ) -> None:
         self._dir = models_dir
         self._session = session or SessionSettings()
@@ -152,7 +152,7 @@ class Repository:
                 if model is not None:
                     self._retire(model, "removed")
             if changed:
-                self._on_change({model.name for model in self.models()})
+                self._report()
 
     async def watch(self) -> None:
         """Refreshes as the directory changes, until cancelled."""
@@ -167,6 +167,13 @@ class Repository:
                 self._retire(model, "closed")
         self._loaded.clear()
         await asyncio.gather(*self._retiring)
+
+    def health(self) -> dict[str, bool]:
+        """Whether the version that an empty version selects is healthy, by name."""
+        return {model.name: model.healthy for model in reversed(self.models())}
+
+    def _report(self) -> None:
+        self._on_change(self.health())
 
     async def _changes(self) -> AsyncIterator[None]:
         stop = asyncio.Event()
@@ -192,7 +199,7 @@ class Repository:
             return False
         self.failures.pop(file.path, None)
         _warn_mismatch(log, file, graph)
-        model = ServedModel(file.name, version, graph, self._batch)
+        model = ServedModel(file.name, version, graph, self._batch, on_health=self._report)
         self._loaded[file.path] = (file, model)
         log.info("model loaded", model=model.name, version=version, batches=graph.batches, least_rows=graph.least_rows)
         if not graph.batches:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import structlog
 
@@ -17,6 +17,7 @@ from auricle.errors import BusyError
 __all__ = ["ServedModel"]
 
 LEAST_RETRY_S = 0.05
+FAULTS_IN_A_ROW = 8
 
 
 class ServedModel:
@@ -26,7 +27,15 @@ class ServedModel:
     loses nothing that was accepted.
     """
 
-    def __init__(self, name: str, version: str, graph: Graph, settings: BatchSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        graph: Graph,
+        settings: BatchSettings,
+        *,
+        on_health: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self.version = version
         self.graph = graph
@@ -36,7 +45,15 @@ class ServedModel:
         self._free = asyncio.Event()
         self._free.set()
         self._log = structlog.get_logger().bind(model=name, version=version)
-        self.batcher = Batcher(graph.run, settings, name=f"{name}-{version}", on_fault=self._fault)
+        self.batcher = Batcher(graph.run, settings, name=f"{name}-{version}", on_run=self._ran)
+        self._on_health = on_health
+        self._loop = asyncio.get_running_loop()
+        self._faults = 0
+
+    @property
+    def healthy(self) -> bool:
+        """False while the last runs have all failed, whatever was in them."""
+        return self._faults < FAULTS_IN_A_ROW
 
     @contextmanager
     def lease(self) -> Iterator[ServedModel]:
@@ -63,11 +80,17 @@ class ServedModel:
 
     async def retire(self, grace_s: float) -> None:
         """Waits for the leases, at most ``grace_s``, then closes the batcher."""
-        try:
-            await asyncio.wait_for(self._free.wait(), grace_s)
-        except TimeoutError:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._free.wait()
+        if self._leases:
             self._log.warning("unloading with calls in flight", calls=self._leases)
         await self.batcher.close()
 
-    def _fault(self, error: BaseException, segments: int) -> None:
-        self._log.error("model run failed", segments=segments, exc_info=error)
+    def _ran(self, error: Exception | None, segments: int) -> None:
+        before = self.healthy
+        self._faults = self._faults + 1 if error is not None else 0
+        if error is not None:
+            self._log.error("model run failed", segments=segments, exc_info=error)
+        if self.healthy != before:
+            self._loop.call_soon_threadsafe(self._on_health)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -147,15 +147,15 @@ class GrpcServer:
         await self._health.set(MODEL_SERVICE, health_pb2.HealthCheckResponse.SERVING)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
 
-    async def show_models(self, names: set[str]) -> None:
-        """Sets the health of each model, and of the audio service, which needs one at least."""
+    async def show_models(self, models: Mapping[str, bool]) -> None:
+        """Sets the health of each model, and of the audio service, which needs a healthy one at least."""
         statuses = health_pb2.HealthCheckResponse
-        for name in self._models - names:
+        for name in self._models - set(models):
             await self._health.set(f"auricle.model/{name}", statuses.SERVICE_UNKNOWN)
-        for name in names:
-            await self._health.set(f"auricle.model/{name}", statuses.SERVING)
-        self._models = names
-        await self._health.set(AUDIO_SERVICE, statuses.SERVING if names else statuses.NOT_SERVING)
+        for name, healthy in models.items():
+            await self._health.set(f"auricle.model/{name}", statuses.SERVING if healthy else statuses.NOT_SERVING)
+        self._models = set(models)
+        await self._health.set(AUDIO_SERVICE, statuses.SERVING if any(models.values()) else statuses.NOT_SERVING)
 
     async def stop(self) -> None:
         """NOT_SERVING, no new calls; waits for those in flight within the grace period, then ends them."""

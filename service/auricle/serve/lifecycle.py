@@ -51,7 +51,7 @@ class Server:
             await self.repository.close()
             self._workers.close()
             raise
-        await self._grpc.show_models({model.name for model in self.repository.models()})
+        await self._grpc.show_models(self.repository.health())
         if settings.watch:
             self._watching = asyncio.create_task(self._watch())
         self._announce()
@@ -90,8 +90,8 @@ class Server:
         except Exception as error:  # a directory that cannot be watched must not end the server
             self._log.error("the models directory is no longer watched", exc_info=error)
 
-    def _models_changed(self, names: set[str]) -> None:
-        task = asyncio.get_running_loop().create_task(self._grpc.show_models(names))
+    def _models_changed(self, models: dict[str, bool]) -> None:
+        task = asyncio.get_running_loop().create_task(self._grpc.show_models(models))
         self._shows.add(task)
         task.add_done_callback(self._shows.discard)
 
