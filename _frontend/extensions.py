@@ -36,6 +36,7 @@ class Module:
 
 MODULES: tuple[Module, ...] = (
     Module(name="cpu", levels=False, depends=("cpu.h",)),
+    Module(name="features", depends=("vec.h",)),
     Module(name="pcm", depends=("pcm.h", "vec.h")),
     Module(name="resample", depends=("vec.h",)),
 )
@@ -101,9 +102,7 @@ def _extension(module: Module, level: str | None) -> Extension:
 
 def frontend_extensions() -> list[Extension]:
     """Every extension of ``auricle._frontend``; their C is written by ``build_ext``, not here."""
-    return [
-        _extension(module, level) for module in MODULES for level in (LEVELS if module.levels else (None,))
-    ]
+    return [_extension(module, level) for module in MODULES for level in (LEVELS if module.levels else (None,))]
 
 
 def write_if_changed(path: Path, text: str) -> None:

@@ -31,3 +31,21 @@ static inline vf vi_to_float(vi v) { return __builtin_convertvector(v, vf); }
 /* Lane by lane m ? a : b, where m is all ones or all zeros (what a comparison gives). */
 static inline vf vf_select(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 static inline vf vf_max(vf a, vf b) { return vf_select((vi)(a > b), a, b); }
+
+/* Square roots have no vector operator; each instruction set has its own instruction. */
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+static inline vf vf_sqrt(vf v) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_sqrt_ps((__m512)v);
+#elif defined(__AVX2__)
+    return (vf)_mm256_sqrt_ps((__m256)v);
+#elif defined(__SSE2__)
+    return (vf)_mm_sqrt_ps((__m128)v);
+#else
+    for (int lane = 0; lane < VF_LANES; lane++)
+        v[lane] = __builtin_sqrtf(v[lane]);
+    return v;
+#endif
+}

@@ -4,6 +4,13 @@ cdef extern from "vec.h" nogil:
     enum:
         VF_LANES
     ctypedef float vf
+    ctypedef int vi
     vf vf_load(const float* p)
     void vf_store(float* p, vf v)
     vf vf_set(float s)
+    vi vf_bits(vf v)
+    vf vi_as_float(vi v)
+    vf vi_to_float(vi v)
+    vf vf_select(vi m, vf a, vf b)
+    vf vf_max(vf a, vf b)
+    vf vf_sqrt(vf v)

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from .dispatch import simd
+from .features import FeatureStream, features, normalize
 from .pcm import PCM_BYTES, pcm_to_mono
 from .resampling import ResampleStream, resample
+from .spec import FeatureSpec, preset, presets
 
-__all__ = ["PCM_BYTES", "ResampleStream", "pcm_to_mono", "resample", "simd"]
+__all__ = [
+    "PCM_BYTES",
+    "FeatureSpec",
+    "FeatureStream",
+    "ResampleStream",
+    "features",
+    "normalize",
+    "pcm_to_mono",
+    "preset",
+    "presets",
+    "resample",
+    "simd",
+]

@@ -1,0 +1,99 @@
+"""The constant tables of a feature spec, designed in float64; the kernels only apply them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from .spec import FeatureSpec
+
+__all__ = ["chirp", "mel_weights", "twiddles", "window"]
+
+Array = npt.NDArray[np.float64]
+
+_SLANEY_BREAK_HZ = 1000.0
+_SLANEY_HZ_PER_MEL = 200.0 / 3.0
+_SLANEY_LOG_STEP = math.log(6.4) / 27.0
+
+
+def window(spec: FeatureSpec) -> Array:
+    """The analysis window times ``input_scale``, shape (frame_length,).
+
+    Sources: Blackman and Tukey, The Measurement of Power Spectra (1958), with Blackman's rounded coefficients;
+    Kaldi's feature-window.cc for ``povey``.
+    """
+    length = spec.frame_length
+    turns = np.arange(length) / (length if spec.window_periodic else length - 1)
+    cosine = np.cos(2 * np.pi * turns)
+    shape = {
+        "hann": lambda: 0.5 - 0.5 * cosine,
+        "hamming": lambda: 0.54 - 0.46 * cosine,
+        "povey": lambda: (0.5 - 0.5 * cosine) ** 0.85,
+        "blackman": lambda: 0.42 - 0.5 * cosine + 0.08 * np.cos(4 * np.pi * turns),
+        "rectangular": lambda: np.ones(length),
+    }[spec.window]()
+    return np.asarray(shape * spec.input_scale)
+
+
+def _to_mel(frequency_hz: Array, scale: str) -> Array:
+    if scale == "kaldi":
+        return 1127.0 * np.log1p(frequency_hz / 700.0)
+    if scale == "htk":
+        return 2595.0 * np.log10(1.0 + frequency_hz / 700.0)
+    above = np.maximum(frequency_hz, _SLANEY_BREAK_HZ)
+    logarithmic = _SLANEY_BREAK_HZ / _SLANEY_HZ_PER_MEL + np.log(above / _SLANEY_BREAK_HZ) / _SLANEY_LOG_STEP
+    return np.where(frequency_hz < _SLANEY_BREAK_HZ, frequency_hz / _SLANEY_HZ_PER_MEL, logarithmic)
+
+
+def _to_hz(mel: Array, scale: str) -> Array:
+    if scale == "kaldi":
+        return 700.0 * np.expm1(mel / 1127.0)
+    if scale == "htk":
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    break_mel = _SLANEY_BREAK_HZ / _SLANEY_HZ_PER_MEL
+    logarithmic = _SLANEY_BREAK_HZ * np.exp(_SLANEY_LOG_STEP * (np.maximum(mel, break_mel) - break_mel))
+    return np.where(mel < break_mel, mel * _SLANEY_HZ_PER_MEL, logarithmic)
+
+
+def mel_weights(spec: FeatureSpec) -> Array:
+    """Triangular mel filters, shape (bands, fft_size // 2 + 1); bins outside a triangle are exactly zero.
+
+    Sources: O'Shaughnessy (1987) for the HTK scale, Slaney's Auditory Toolbox (1998) for his scale and area norm,
+    Kaldi's mel-computations.cc for triangles that are linear in mel.
+    """
+    scale = spec.mel_scale
+    f_max_hz = spec.sample_rate_hz / 2 if spec.f_max_hz is None else spec.f_max_hz
+    low, high = _to_mel(np.array([spec.f_min_hz, f_max_hz], dtype=np.float64), scale)
+    edges = low + (high - low) / (spec.bands + 1) * np.arange(spec.bands + 2)
+    edges_hz = _to_hz(edges, scale)
+    bins = np.arange(spec.bins) * (spec.sample_rate_hz / spec.fft_size)
+    if scale == "kaldi":
+        bins = _to_mel(bins, scale)
+    else:
+        edges = edges_hz
+    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    weights = np.maximum(0.0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)))
+    if spec.mel_norm == "slaney":
+        weights *= (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
+    return np.asarray(weights)
+
+
+def twiddles(length: int) -> tuple[Array, Array]:
+    """cos(2πi/length) and sin(2πi/length) for i < length."""
+    turns = 2 * np.pi * np.arange(length) / length
+    return np.cos(turns), np.sin(turns)
+
+
+def chirp(length: int, inner_length: int) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.complex128]]:
+    """Bluestein's chirp exp(-πi·n²/length) and the transform of its mirrored conjugate, over ``inner_length``.
+
+    Source: Bluestein, A linear filtering approach to the computation of the discrete Fourier transform (1970).
+    """
+    squares = np.arange(length, dtype=np.int64) ** 2 % (2 * length)
+    wave = np.exp(-1j * np.pi * squares / length)
+    mirrored = np.zeros(inner_length, dtype=np.complex128)
+    mirrored[:length] = wave.conj()
+    mirrored[inner_length - length + 1 :] = wave[:0:-1].conj()
+    return wave, np.fft.fft(mirrored) / inner_length
