@@ -27,14 +27,14 @@ def window(spec: FeatureSpec) -> Array:
     length = spec.frame_length
     turns = np.arange(length) / (length if spec.window_periodic else length - 1)
     cosine = np.cos(2 * np.pi * turns)
-    shape = {
-        "hann": lambda: 0.5 - 0.5 * cosine,
-        "hamming": lambda: 0.54 - 0.46 * cosine,
-        "povey": lambda: (0.5 - 0.5 * cosine) ** 0.85,
-        "blackman": lambda: 0.42 - 0.5 * cosine + 0.08 * np.cos(4 * np.pi * turns),
-        "rectangular": lambda: np.ones(length),
-    }[spec.window]()
-    return np.asarray(shape * spec.input_scale)
+    shapes: dict[str, Array] = {
+        "hann": 0.5 - 0.5 * cosine,
+        "hamming": 0.54 - 0.46 * cosine,
+        "povey": (0.5 - 0.5 * cosine) ** 0.85,
+        "blackman": 0.42 - 0.5 * cosine + 0.08 * np.cos(4 * np.pi * turns),
+        "rectangular": np.ones(length),
+    }
+    return shapes[spec.window] * spec.input_scale
 
 
 def _to_mel(frequency_hz: Array, scale: str) -> Array:
@@ -68,7 +68,7 @@ def mel_weights(spec: FeatureSpec) -> Array:
     low, high = _to_mel(np.array([spec.f_min_hz, f_max_hz], dtype=np.float64), scale)
     edges = low + (high - low) / (spec.bands + 1) * np.arange(spec.bands + 2)
     edges_hz = _to_hz(edges, scale)
-    bins = np.arange(spec.bins) * (spec.sample_rate_hz / spec.fft_size)
+    bins: Array = np.arange(spec.bins, dtype=np.float64) * (spec.sample_rate_hz / spec.fft_size)
     if scale == "kaldi":
         bins = _to_mel(bins, scale)
     else:
