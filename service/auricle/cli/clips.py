@@ -1,0 +1,225 @@
+"""``embed`` and ``classify``: clips to vectors or labels."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from auricle.cli.connect import connected
+from auricle.cli.exits import report
+from auricle.cli.output import Each, console, print_json, table
+from auricle.cli.settings import Connection, connection_options, json_option, model_options
+from auricle.errors import AuricleError
+
+if TYPE_CHECKING:
+    from auricle.client import ClassifyResult, EmbedResult
+
+__all__ = [
+    "classify",
+    "classify_options",
+    "embed",
+    "embed_options",
+    "files_argument",
+    "over_files",
+    "segment_options",
+    "sound_of",
+]
+
+_FEW_ELEMENTS = 4
+
+
+def files_argument(command: Any) -> Any:
+    """Adds the files; ``-`` is standard input."""
+    return click.argument("files", metavar="FILE...", nargs=-1, required=True)(command)
+
+
+def sound_of(file: str) -> str | bytes:
+    """Gives a file's path, or what standard input holds where it is ``-``."""
+    return sys.stdin.buffer.read() if file == "-" else file
+
+
+def segment_options(command: Any) -> Any:
+    """Adds what both kinds of result share."""
+    for decorator in (
+        click.option("--head", "heads", multiple=True, metavar="NAME", help="Head that answers; may be repeated."),
+        click.option("--segment-length-s", type=float, help="Seconds of a segment, for models of variable length."),
+        click.option("--hop-s", type=float, help="Seconds between segment starts (default: the model's)."),
+        click.option(
+            "--pooling",
+            type=click.Choice(["none", "mean", "max"]),
+            help="One answer a segment (none) or a clip (default: the model's way; in a stream none).",
+        ),
+    ):
+        command = decorator(command)
+    return command
+
+
+def embed_options(command: Any) -> Any:
+    """Adds what shapes vectors."""
+    for decorator in (
+        click.option(
+            "--l2-normalize/--no-l2-normalize", default=None, help="Vectors of length 1 (default: the model's way)."
+        ),
+        click.option(
+            "--vector-type",
+            type=click.Choice(["float32", "float16", "int8"]),
+            default="float32",
+            show_default=True,
+            help="Type of the vectors.",
+        ),
+    ):
+        command = decorator(command)
+    return segment_options(command)
+
+
+def classify_options(command: Any) -> Any:
+    """Adds what shapes categories."""
+    for decorator in (
+        click.option("--include-embeddings", is_flag=True, help="Vectors of the same inference, too."),
+        click.option("--locale", "display_names_locale", default="", help="Language of the names shown (default: en)."),
+        click.option(
+            "--deny", "category_denylist", multiple=True, metavar="NAME", help="Drop this category; may be repeated."
+        ),
+        click.option(
+            "--allow",
+            "category_allowlist",
+            multiple=True,
+            metavar="NAME",
+            help="Keep this category only; may be repeated.",
+        ),
+        click.option("--score-threshold", type=float, help="Least score (default: the model's, else 0)."),
+        click.option("--max-results", type=int, default=5, show_default=True, help="Best so many; -1: all."),
+    ):
+        command = decorator(command)
+    return segment_options(command)
+
+
+@click.command(short_help="Vectors of clips.")
+@files_argument
+@model_options
+@embed_options
+@json_option
+@connection_options
+def embed(files: tuple[str, ...], model: str | None, version: str | None, as_json: bool, **flags: Any) -> int:
+    """Gives the vectors of clips.
+
+    WAV, FLAC, OGG, MP3 or AIFF; - is standard input. --json has a line a file with the vectors in full.
+
+    \b
+      auricle embed ann.wav ben.flac
+      auricle embed talk.mp3 --pooling none --json | jq '.embeddings[].start_s'
+    """
+    rows: list[tuple[str, ...]] = []
+    with connected(Connection.take(flags)) as client:
+
+        def one(file: str) -> None:
+            result = client.embed(sound_of(file), model=model, version=version, **flags)
+            if as_json:
+                print_json(embed_record(file, result))
+            else:
+                rows.extend(_embed_rows(file, result))
+
+        code = over_files(files, one, "embedding", as_json=as_json)
+    if rows:
+        made = table("file", "model", "from", "to", "head", "size", "vector", right=("from", "to", "size"))
+        for row in rows:
+            made.add_row(*row)
+        console().print(made)
+    return code
+
+
+@click.command(short_help="Labels and scores of clips.")
+@files_argument
+@model_options
+@classify_options
+@json_option
+@connection_options
+def classify(files: tuple[str, ...], model: str | None, version: str | None, as_json: bool, **flags: Any) -> int:
+    """Gives the labels of clips with their scores, best first.
+
+    \b
+      auricle classify street.wav --max-results 3
+      auricle classify street.wav --pooling none --allow Speech --json
+    """
+    rows: list[tuple[str, ...]] = []
+    with connected(Connection.take(flags)) as client:
+
+        def one(file: str) -> None:
+            result = client.classify(sound_of(file), model=model, version=version, **flags)
+            if as_json:
+                print_json(classify_record(file, result))
+            else:
+                rows.extend(_classify_rows(file, result))
+
+        code = over_files(files, one, "classifying", as_json=as_json)
+    if rows:
+        made = table("file", "model", "from", "to", "head", "score", "label", right=("from", "to", "score"))
+        for row in rows:
+            made.add_row(*row)
+        console().print(made)
+    return code
+
+
+def over_files(files: Iterable[str], act: Callable[[str], None], verb: str, *, as_json: bool) -> int:
+    """Does something with each file; one that fails is told of, and the rest goes on.
+
+    Returns:
+        0, or the exit code of the first failure.
+    """
+    code = 0
+    for file in Each(files, verb, quiet=as_json and sys.stdout.isatty()):
+        try:
+            act(file)
+        except BrokenPipeError:
+            raise
+        except (AuricleError, OSError) as error:
+            failed = report(error, about=file)
+            code = code or failed
+            if as_json:
+                print_json(error_record(file, error))
+    return code
+
+
+def embed_record(file: str, result: EmbedResult) -> dict[str, Any]:
+    """One file's vectors, for JSON."""
+    return {
+        "file": file,
+        **{name: getattr(result, name) for name in ("model", "version", "embeddings", "usage", "timing")},
+    }
+
+
+def classify_record(file: str, result: ClassifyResult) -> dict[str, Any]:
+    """One file's categories, for JSON."""
+    names = ("model", "version", "classifications", "embeddings", "usage", "timing")
+    return {"file": file, **{name: getattr(result, name) for name in names}}
+
+
+def error_record(file: str, error: Exception) -> dict[str, Any]:
+    """One file's failure, for JSON."""
+    if isinstance(error, AuricleError):
+        told = {"code": error.code, "reason": error.reason, "message": error.message}
+    else:
+        told = {"code": "INVALID_ARGUMENT", "reason": "FILE", "message": str(error)}
+    return {"file": file, "error": told}
+
+
+def _embed_rows(file: str, result: EmbedResult) -> Iterable[tuple[str, ...]]:
+    for each in result.embeddings:
+        few = "  ".join(f"{float(value):.4g}" for value in each.vector[:_FEW_ELEMENTS])
+        more = "  ..." if each.vector.size > _FEW_ELEMENTS else ""
+        name = f"{result.model}/{result.version}"
+        yield file, name, f"{each.start_s:.2f} s", f"{each.end_s:.2f} s", each.head, str(each.vector.size), few + more
+
+
+def _classify_rows(file: str, result: ClassifyResult) -> Iterable[tuple[str, ...]]:
+    name = f"{result.model}/{result.version}"
+    for each in result.classifications:
+        place = (file, name, f"{each.start_s:.2f} s", f"{each.end_s:.2f} s", each.head)
+        for category in each.categories:
+            yield *place, f"{category.score:.4f}", category.label
+            place = ("", "", "", "", "")
+        if not each.categories:
+            yield *place, "", "(nothing over the threshold)"

@@ -1,0 +1,67 @@
+"""The client that a command uses: of a server, or of an engine in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auricle.cli.logs import configure_logs
+from auricle.cli.places import default_models_dir
+from auricle.cli.settings import Connection
+from auricle.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from auricle.client import Client, TlsOptions
+
+__all__ = ["connected", "local_client"]
+
+_SERVER_TIMEOUT_S = 60.0
+
+
+@contextmanager
+def connected(connection: Connection) -> Iterator[Client]:
+    """Gives a client; the engine behind it, where it is in this process, ends with the block.
+
+    Raises NotFoundError where a directory of models has none.
+    """
+    if connection.server is None:
+        with local_client(connection.models or default_models_dir(), timeout_s=connection.timeout_s) as client:
+            yield client
+        return
+    from auricle.client import Client
+
+    timeout_s = connection.timeout_s or _SERVER_TIMEOUT_S
+    with Client(connection.server, tls=_tls(connection), timeout_s=timeout_s) as client:
+        yield client
+
+
+@contextmanager
+def local_client(models_dir: Path, *, timeout_s: float | None = None) -> Iterator[Client]:
+    """Gives a client of an engine in this process, with the models of one directory."""
+    if not any(models_dir.glob("*.onnx")) and not any(models_dir.glob("*/*.onnx")):
+        raise NotFoundError(
+            f"no models in {models_dir}; get one with `auricle models pull voice`, "
+            "or name another directory (--models) or a server (--server)"
+        )
+    from auricle.client import Client
+    from auricle.serve.local import LocalTransport
+
+    configure_logs(level="error")
+    with LocalTransport(models_dir=models_dir) as transport:
+        yield Client(transport=transport, timeout_s=timeout_s, retry=None)
+
+
+def _tls(connection: Connection) -> TlsOptions | None:
+    files = (connection.tls_ca, connection.tls_certificate, connection.tls_key)
+    if not connection.tls and not any(files) and connection.tls_name is None:
+        return None
+    from auricle.client import TlsOptions
+
+    return TlsOptions(
+        ca_file=connection.tls_ca,
+        certificate_file=connection.tls_certificate,
+        key_file=connection.tls_key,
+        server_name=connection.tls_name,
+    )

@@ -1,0 +1,83 @@
+"""The root command; each command's module is imported when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from auricle.cli.configuration import config_option
+
+__all__ = ["COMMANDS", "LazyGroup", "auricle"]
+
+COMMANDS = {
+    "serve": "auricle.cli.serve:serve",
+    "embed": "auricle.cli.clips:embed",
+    "classify": "auricle.cli.clips:classify",
+    "compare": "auricle.cli.likeness:compare",
+    "verify": "auricle.cli.likeness:verify",
+    "stream": "auricle.cli.live:stream",
+    "models": "auricle.cli.models:models",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and where they are."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table, which is the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the command, or gives None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"auricle {version('auricle')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@config_option
+@click.option("--debug", is_flag=True, envvar="AURICLE_DEBUG", help="Show the trace of an error.  [AURICLE_DEBUG]")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
+def auricle(debug: bool) -> None:
+    """Audio in, vectors or labels out: from a server, or from an engine in this process.
+
+    Commands on files use the models of a directory (--models) in this process, or a server's (--server).
+
+    \b
+      auricle models pull voice
+      auricle compare ann.wav ben.flac
+      auricle serve --listen 0.0.0.0:50051
+      auricle embed talk.mp3 --server 127.0.0.1:50051 --json
+
+    \b
+    Settings come from, the first that has one:
+      1. flags
+      2. the environment: AURICLE_ and the flag's name, e.g. AURICLE_SERVER for --server
+      3. the TOML file of --config or AURICLE_CONFIG: a table a command, [common] for all,
+         keys as the flags: models = "/srv/models", listen = "0.0.0.0:50051"
+      4. defaults
+
+    \b
+    Exit codes:
+      0    done
+      1    verify: not the same
+      2    the command line or the configuration is wrong
+      3    bad input: audio, an option, a file, a head of the wrong kind
+      4    no such model
+      5    the server is absent or busy, or a time limit has passed
+      70   a fault in auricle
+      130  interrupted
+    With several files the rest goes on, and the first failure gives the code.
+    """

@@ -1,0 +1,255 @@
+"""``models``: what there is, what it takes and gives; fetch one, remove one."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from auricle.cli.configuration import config_option
+from auricle.cli.connect import connected, local_client
+from auricle.cli.output import console, plain, print_json, table, working
+from auricle.cli.places import default_models_dir
+from auricle.cli.settings import Connection, connection_options, json_option, models_option
+from auricle.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from auricle.client import ModelInfo
+
+__all__ = ["models"]
+
+_SUFFIX = ".onnx"
+_FEW_LABELS = 8
+
+
+@click.group(short_help="List, show, pull or remove models.")
+def models() -> None:
+    """Models: what there is, what each takes and gives; fetch one, remove one."""
+
+
+@models.command("list", short_help="What a directory or a server has.")
+@json_option
+@connection_options
+def list_models(as_json: bool, **flags: Any) -> None:
+    """Lists the models of the directory, or of a server.
+
+    \b
+      auricle models list
+      auricle models list --server 127.0.0.1:50051 --json
+    """
+    with working("loading models"), connected(Connection.take(flags)) as client:
+        found = client.models()
+    if as_json:
+        for each in found:
+            print_json(_record(each))
+        return
+    made = table("model", "version", "task", "rate", "heads", "size", "licence", right=("rate", "size"))
+    for each in found:
+        heads = ", ".join(f"{head.name} ({head.dimension})" for head in each.heads)
+        version = each.version if each.newest else f"{each.version} (older)"
+        rate, size = f"{each.sample_rate_hz} Hz", _size(each.size_bytes)
+        made.add_row(each.name, version, each.task, rate, heads, size, each.license)
+    console().print(made)
+
+
+@models.command("show", short_help="One model in full.")
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--version", metavar="VERSION", help="Its version (default: the newest).")
+@json_option
+@connection_options
+def show(name: str, version: str | None, as_json: bool, **flags: Any) -> None:
+    """Shows what a model takes and gives: one of the directory, of a server, or a file.
+
+    \b
+      auricle models show voice
+      auricle models show ./birds.onnx --json
+    """
+    connection = Connection.take(flags)
+    with working("loading"):
+        if connection.server is None and name.endswith(_SUFFIX):
+            with _alone(Path(name)) as directory, local_client(directory) as client:
+                info = client.model(Path(name).stem)
+        else:
+            with connected(connection) as client:
+                info = client.model(name, version)
+    if as_json:
+        print_json({**_record(info), "label_lists": {head.name: plain(head.label_lists) for head in info.heads}})
+        return
+    for key, value in _facts(info):
+        click.echo(f"{key:<12} {value}")
+
+
+@models.command(short_help="Fetch a model that the project knows.")
+@click.argument("name", required=False)
+@click.option(
+    "--from",
+    "from_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file fetched elsewhere, instead of the network.",
+)
+@click.option("--force", is_flag=True, help="Fetch it even where it is there.")
+@json_option
+@models_option
+@config_option
+def pull(name: str | None, from_file: Path | None, force: bool, as_json: bool, models: Path | None) -> None:
+    """Fetches a model into the directory. Without a NAME: lists what there is to fetch.
+
+    \b
+      auricle models pull
+      auricle models pull voice
+    """
+    from auricle.model.pull import catalogue
+    from auricle.model.pull import pull as fetch
+
+    if name is None:
+        _print_catalogue(catalogue(), as_json=as_json)
+        return
+    directory = models or default_models_dir()
+    stages: list[str] = []
+    with _bar(name, stages) as progress:
+        path = fetch(name, directory, from_file=from_file, force=force, progress=progress)
+    there_already = stages == ["present"]
+    if as_json:
+        print_json({"name": name, "path": str(path), "fetched": not there_already})
+    elif there_already:
+        click.echo(f"{name} is there already: {path} (--force fetches it again)")
+    else:
+        click.echo(f"{name} is ready: {path}")
+
+
+@models.command(short_help="Remove a model from the directory.")
+@click.argument("name")
+@click.option("--version", metavar="VERSION", help="This version only (default: all).")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@models_option
+@config_option
+def remove(name: str, version: str | None, yes: bool, as_json: bool, models: Path | None) -> None:
+    """Removes a model's files: NAME.onnx and NAME/VERSION.onnx, with their sidecars.
+
+    \b
+      auricle models remove voice
+      auricle models remove voice --version 1 --yes
+    """
+    directory = models or default_models_dir()
+    files = _files_of(directory, name, version)
+    if not files:
+        wanted = name if version is None else f"{name} version {version}"
+        raise NotFoundError(f"no model {wanted} in {directory}; `auricle models list` has the names")
+    if not yes:
+        click.echo("\n".join(map(str, files)), err=True)
+        click.confirm("Remove?", abort=True, err=True)
+    for path in files:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)
+    folder = directory / name
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    if as_json:
+        print_json({"name": name, "removed": [str(path) for path in files]})
+    else:
+        click.echo(f"removed {', '.join(map(str, files))}")
+
+
+def _files_of(directory: Path, name: str, version: str | None) -> list[Path]:
+    # A name with a path in it must not reach outside the directory.
+    if Path(name).name != name or name.startswith(".") or (version and Path(version).name != version):
+        return []
+    flat = [] if version is not None else [directory / f"{name}{_SUFFIX}"]
+    nested = sorted((directory / name).glob(f"{_escaped(version)}{_SUFFIX}" if version else f"*{_SUFFIX}"))
+    return [path for path in [*flat, *nested] if path.is_file()]
+
+
+def _escaped(text: str) -> str:
+    from glob import escape
+
+    return escape(text)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """A directory that holds one model file, with its sidecar."""
+    if not path.is_file():
+        raise FileNotFoundError(2, "no such file", str(path))
+    with tempfile.TemporaryDirectory(prefix="auricle-") as scratch:
+        for each in (path, path.with_suffix(".json")):
+            if each.is_file():
+                (Path(scratch) / each.name).symlink_to(each.resolve())
+        yield Path(scratch)
+
+
+@contextmanager
+def _bar(name: str, stages: list[str]) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Gives the callback that a pull tells of its progress; ``stages`` gets each stage once."""
+
+    def note(stage: str) -> None:
+        if stage not in stages:
+            stages.append(stage)
+
+    if not sys.stderr.isatty():
+        yield lambda stage, done, total: note(stage)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = (TextColumn(f"{name}: {{task.description}}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=None)
+
+        def tell(stage: str, done: int, total: int | None) -> None:
+            note(stage)
+            bar.update(task, description=stage, completed=done, total=total)
+
+        yield tell
+
+
+def _print_catalogue(entries: Any, *, as_json: bool) -> None:
+    if as_json:
+        for each in entries:
+            names = ("name", "version", "description", "license", "source", "size_bytes")
+            print_json({key: getattr(each, key) for key in names})
+        return
+    made = table("model", "download", "licence", "what it is", "source", right=("download",))
+    for each in entries:
+        made.add_row(each.name, _size(each.size_bytes), each.license, each.description, each.source)
+    console().print(made)
+
+
+def _record(info: ModelInfo) -> dict[str, Any]:
+    record: dict[str, Any] = plain(info)
+    for head in record["heads"]:
+        del head["label_lists"]
+    return record
+
+
+def _facts(info: ModelInfo) -> Iterator[tuple[str, str]]:
+    """What there is to say of a model, for people."""
+    rate_hz = info.sample_rate_hz
+    yield "model", f"{info.name}/{info.version}" + ("" if info.newest else " (there is a newer one)")
+    for key, value in (("description", info.description), ("author", info.author), ("licence", info.license)):
+        if value:
+            yield key, value
+    yield "task", info.task
+    yield "size", _size(info.size_bytes)
+    yield "audio", f"{rate_hz} Hz, {info.channels} channel{'s' if info.channels != 1 else ''}; others are converted"
+    yield "features", info.features or "none: the model takes the waveform"
+    if info.segment_samples is None or info.hop_samples is None:
+        yield "segment", "the whole clip at once"
+    else:
+        yield "segment", f"{info.segment_samples / rate_hz:.3f} s, every {info.hop_samples / rate_hz:.3f} s"
+    for head in info.heads:
+        labels = f", {head.labels} labels" if head.labels else ""
+        yield "head", f"{head.name}: {head.kind}, {head.dimension}{labels}, pooled by {head.pooling}"
+        for locale, names in head.label_lists.items():
+            more = f", ... ({len(names)})" if len(names) > _FEW_LABELS else ""
+            yield f"  {locale or '-'}", ", ".join(names[:_FEW_LABELS]) + more
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"

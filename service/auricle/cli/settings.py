@@ -1,0 +1,102 @@
+"""Flags that commands share, and how each is named in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from auricle.cli.configuration import config_option
+
+__all__ = ["Connection", "connection_options", "json_option", "model_options", "models_option", "setting"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """Where the engine is: a server, or this process with a directory of models."""
+
+    models: Path | None
+    server: str | None
+    tls: bool
+    tls_ca: Path | None
+    tls_certificate: Path | None
+    tls_key: Path | None
+    tls_name: str | None
+    timeout_s: float | None
+
+    @classmethod
+    def take(cls, flags: dict[str, Any]) -> Connection:
+        """Takes the connection's flags out of a command's."""
+        return cls(**{field.name: flags.pop(field.name) for field in fields(cls)})
+
+
+def setting(*flags: str, help: str, **attributes: Any) -> Decorator[Any]:  # noqa: A002 - click's name
+    """An option that the environment sets too: ``--listen`` is ``AURICLE_LISTEN``; the help says so."""
+    variable = "AURICLE_" + flags[0].split("/")[0].lstrip("-").replace("-", "_").upper()
+    return click.option(*flags, envvar=variable, help=f"{help}  [{variable}]", **attributes)
+
+
+def _stacked(*decorators: Callable[[Any], Any]) -> Decorator[Any]:
+    def apply(command: F) -> F:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return apply
+
+
+def models_option(command: F) -> F:
+    """Adds ``--models``."""
+    from auricle.cli.places import default_models_dir
+
+    decorator: Decorator[F] = setting(
+        "--models",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help=f"Directory of models (default: {default_models_dir()}).",
+    )
+    return decorator(command)
+
+
+def connection_options(command: F) -> F:
+    """Adds the flags of `Connection`."""
+    file = click.Path(path_type=Path, dir_okay=False)
+    decorator: Decorator[F] = _stacked(
+        setting("--server", metavar="HOST:PORT", help="Use this server instead of an engine in this process."),
+        models_option,
+        setting(
+            "--timeout-s",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Time limit of one call (default: 60 with a server, else none).",
+        ),
+        setting("--tls", is_flag=True, help="Encrypt the connection to the server."),
+        setting("--tls-ca", type=file, metavar="FILE", help="Certificates to trust (PEM); implies --tls."),
+        setting("--tls-certificate", type=file, metavar="FILE", help="The client's own certificate (PEM)."),
+        setting("--tls-key", type=file, metavar="FILE", help="Its private key (PEM)."),
+        setting("--tls-name", metavar="NAME", help="Name in the server's certificate, where it is not the address's."),
+        config_option,
+    )
+    return decorator(command)
+
+
+def model_options(command: F) -> F:
+    """Adds ``--model`` and ``--version``."""
+    decorator: Decorator[F] = _stacked(
+        setting("--model", metavar="NAME", help="Model (default: the server's default, or the only one)."),
+        click.option("--version", metavar="VERSION", help="Its version (default: the newest)."),
+    )
+    return decorator(command)
+
+
+def json_option(command: F) -> F:
+    """Adds ``--json``."""
+    decorator: Decorator[F] = click.option(
+        "--json", "as_json", is_flag=True, help="JSON lines on stdout and nothing else there."
+    )
+    return decorator(command)
