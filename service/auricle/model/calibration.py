@@ -93,7 +93,9 @@ def parse_calibration_csv(text: str, *, source: str = "calibration") -> tuple[Ro
             values = [float(value) for value in fields]
         except ValueError as error:
             raise BundleError(f"{source}, line {number}: {error}; write plain numbers") from error
-        if not values[0] >= 0:
+        if not all(map(math.isfinite, values)):
+            raise BundleError(f"{source}, line {number}: every field must be finite, but the line is {line!r}")
+        if values[0] < 0:
             raise BundleError(f"{source}, line {number}: scale must be 0 or more, but is {fields[0].strip()}")
         rows.append((values[0], values[1], values[2], values[3] if len(values) == 4 else None))
     return tuple(rows)
