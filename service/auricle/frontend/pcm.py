@@ -56,6 +56,7 @@ def pcm_to_mono(
         raise AudioError(
             f"{view.nbytes} bytes are {frames} whole frames of {frame_bytes} bytes ({encoding}, {channels} channels) "
             f"and {rest} bytes of another; send whole frames",
+            field="audio",
             reason="AUDIO_SPLIT_SAMPLE",
         )
     out = np.empty(frames, np.float32)
@@ -89,5 +90,6 @@ def _not_finite(octets: memoryview, channels: int, block: int) -> AudioError:
     frame, channel = block + place // channels, place % channels
     return AudioError(
         f"sample {frame} of channel {channel} is {samples[place]}, not a finite number; repair or drop it",
+        field="audio",
         reason="AUDIO_NOT_FINITE",
     )

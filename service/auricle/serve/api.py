@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -55,12 +55,19 @@ class Api:
         self._workers = workers
         self._limits = limits
         self._streams = 0
+        self._calls = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._draining = False
 
     @property
     def streams(self) -> int:
         """Open streams."""
         return self._streams
+
+    async def quiet(self) -> None:
+        """Returns once no call is in flight."""
+        await self._quiet.wait()
 
     def drain(self) -> None:
         """Refuses calls from now on; those in flight go on."""
@@ -90,7 +97,7 @@ class Api:
 
     def stream_embed(
         self, requests: AsyncIterator[pb.StreamEmbedRequest], deadline: float = math.inf
-    ) -> AsyncIterator[pb.StreamEmbedResponse]:
+    ) -> AsyncGenerator[pb.StreamEmbedResponse, None]:
         """AudioService.StreamEmbed."""
 
         def result(answers: list[Answer], rate_hz: int) -> pb.StreamEmbedResponse:
@@ -101,7 +108,7 @@ class Api:
 
     def stream_classify(
         self, requests: AsyncIterator[pb.StreamClassifyRequest], deadline: float = math.inf
-    ) -> AsyncIterator[pb.StreamClassifyResponse]:
+    ) -> AsyncGenerator[pb.StreamClassifyResponse, None]:
         """AudioService.StreamClassify."""
 
         def result(answers: list[Answer], rate_hz: int) -> pb.StreamClassifyResponse:
@@ -132,17 +139,26 @@ class Api:
         newest = self._repository.newest(model.name) is model
         return wire.model_message(model, newest=newest, labels=labels)
 
-    def _accept(self) -> None:
+    @contextmanager
+    def _accept(self) -> Iterator[None]:
+        """Counts a call in flight. UnavailableError where the server is draining."""
         if self._draining:
             raise UnavailableError("the server is shutting down; send the call to another", reason="DRAINING")
+        self._calls += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._quiet.set()
 
     async def _unary(
         self, request: pb.EmbedRequest | pb.ClassifyRequest, options: Callable[[], Options], deadline: float
     ) -> _Unary:
         begun = time.monotonic()
-        self._accept()
         model = self._repository.find(request.model.name, request.model.version)
-        with model.lease():
+        with self._accept(), model.lease():
             plan = make_plan(model.graph, options(), stream=False)
             sound = wire.open_audio(request.audio, self._limits)
             model.admit()
@@ -163,10 +179,9 @@ class Api:
         response: Callable[..., Response],
         result: Callable[[list[Answer], int], Response],
         deadline: float,
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         begun = time.monotonic()
-        self._accept()
-        with self._count_stream():
+        with self._accept(), self._count_stream():
             config = await self._config(requests)
             model = self._repository.find(config.model.name, config.model.version)
             with model.lease():
@@ -176,18 +191,21 @@ class Api:
                 rate_hz = model.graph.bundle.audio.sample_rate_hz
                 with Stream(model, plan, sound, workers=self._workers, deadline=deadline) as stream:
                     yield response(ready=wire.ready(model, plan))
-                    async for item in self._tickets(requests, stream):
-                        if isinstance(item, Flushed):
-                            yield response(flushed=pb.Flushed(end_sample=item.end_sample))
-                        else:
-                            yield result(await stream.settle(item), rate_hz)
+                    async with aclosing(self._tickets(requests, stream)) as tickets:
+                        async for item in tickets:
+                            if isinstance(item, Flushed):
+                                yield response(flushed=pb.Flushed(end_sample=item.end_sample))
+                            else:
+                                yield result(await stream.settle(item), rate_hz)
                     summary = pb.StreamSummary(
                         usage=wire.usage(stream.samples, stream.segments, rate_hz),
                         timing=wire.timing(stream.timing, time.monotonic() - begun),
                     )
                     yield response(summary=summary)
 
-    async def _tickets(self, requests: AsyncIterator[Request], stream: Stream) -> AsyncIterator[Ticket | Flushed]:
+    async def _tickets(
+        self, requests: AsyncIterator[Request], stream: Stream
+    ) -> AsyncGenerator[Ticket | Flushed, None]:
         """Reads ahead of the answers, as far as the reply queue lets it: beyond, the client is slowed."""
         queue: asyncio.Queue[Ticket | Flushed | BaseException | None] = asyncio.Queue(self._limits.stream_replies)
 

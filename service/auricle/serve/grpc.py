@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_status import rpc_status
 
 from auricle.config import ServerSettings, TlsSettings
-from auricle.errors import AuricleError, UnavailableError
+from auricle.errors import UnavailableError
 from auricle.serve.api import Api
 from auricle.serve.status import to_status
 from auricle.v1 import auricle_pb2 as pb
@@ -69,17 +69,18 @@ class _Calls:
         with self.track():
             try:
                 return await answer
-            except (AuricleError, asyncio.CancelledError, Exception) as error:
+            except (Exception, asyncio.CancelledError) as error:
                 await self._abort(context, error)
         raise AssertionError("abort returned")
 
-    async def many(self, context: grpc.aio.ServicerContext[Any, Any], answers: AsyncIterator[T]) -> AsyncIterator[T]:
-        """Passes a stream's answers on."""
+    async def many(self, context: grpc.aio.ServicerContext[Any, Any], answers: AsyncGenerator[Any, None]) -> None:
+        """Writes a stream's answers as they come; a client that reads slowly slows the stream."""
         with self.track():
             try:
-                async for answer in answers:
-                    yield answer
-            except (AuricleError, asyncio.CancelledError, Exception) as error:
+                async with aclosing(answers):
+                    async for answer in answers:
+                        await context.write(answer)
+            except (Exception, asyncio.CancelledError) as error:
                 await self._abort(context, error)
 
     async def _abort(self, context: grpc.aio.ServicerContext[Any, Any], error: BaseException) -> None:
@@ -101,11 +102,11 @@ class _AudioService(rpc.AudioServiceServicer):
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:  # noqa: N802
         return await self._calls.one(context, self._api.classify(request, _deadline(context)))
 
-    def StreamEmbed(self, requests: Any, context: Any) -> AsyncIterator[pb.StreamEmbedResponse]:  # noqa: N802
-        return self._calls.many(context, self._api.stream_embed(requests, _deadline(context)))
+    async def StreamEmbed(self, requests: Any, context: Any) -> None:  # noqa: N802
+        await self._calls.many(context, self._api.stream_embed(requests, _deadline(context)))
 
-    def StreamClassify(self, requests: Any, context: Any) -> AsyncIterator[pb.StreamClassifyResponse]:  # noqa: N802
-        return self._calls.many(context, self._api.stream_classify(requests, _deadline(context)))
+    async def StreamClassify(self, requests: Any, context: Any) -> None:  # noqa: N802
+        await self._calls.many(context, self._api.stream_classify(requests, _deadline(context)))
 
 
 class _ModelService(rpc.ModelServiceServicer):

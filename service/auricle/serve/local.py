@@ -114,7 +114,7 @@ class LocalTransport:
 
     def _stream(
         self,
-        method: Callable[[AsyncIterator[Any], float], AsyncIterator[T]],
+        method: Callable[[AsyncIterator[Any], float], AsyncGenerator[T, None]],
         requests: Iterator[Any],
         timeout: float | None,
     ) -> Iterator[T]:
@@ -132,18 +132,13 @@ class LocalTransport:
             while (reply := self._submit(step()).result()) is not END:
                 yield cast(T, reply)
         finally:
-            self._submit(_close(answers)).result()
+            self._submit(answers.aclose()).result()
 
 
 async def _pull(requests: Iterator[Any]) -> AsyncIterator[Any]:
     """A blocking iterator as an async one; it may wait for a microphone, so it runs in a thread."""
     while (request := await asyncio.to_thread(next, requests, END)) is not END:
         yield request
-
-
-async def _close(answers: AsyncIterator[Any]) -> None:
-    if isinstance(answers, AsyncGenerator):
-        await answers.aclose()
 
 
 def _deadline(timeout: float | None) -> float:
