@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,10 @@ __all__ = ["METADATA_KEY", "AudioSpec", "Bundle", "InputSpec", "Layout", "Segmen
 
 METADATA_KEY = "auricle.bundle"
 
-Count = Annotated[int, msgspec.Meta(gt=0)]
+# 17 minutes of 16 kHz samples; a slip of the pen beyond that would ask for more memory than there is.
+MOST_ROWS = 1 << 24
+
+Count = Annotated[int, msgspec.Meta(gt=0, le=MOST_ROWS)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -52,7 +56,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     format: Literal[1]
     name: Name
-    version: Name
+    version: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     task: Literal["speaker-embedding", "audio-embedding", "audio-classification"]
     audio: AudioSpec
     segment: SegmentSpec
@@ -112,15 +116,26 @@ def parse_bundle(raw: str | bytes, *, where: str) -> tuple[Bundle, FeatureSpec |
     """
     try:
         bundle = msgspec.json.decode(raw, type=Bundle)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise BundleError(
-            f"{where}: the metadata ({METADATA_KEY}) is wrong: {error}; "
+            f"{where}: the metadata ({METADATA_KEY}) is wrong: {error}{_found(raw, str(error))}; "
             "see docs/bundle.md for the fields, and write it again"
         ) from error
     features = _feature_spec(bundle, where)
     _check_segment(bundle, features, where)
     _check_heads(bundle, where)
     return bundle, features, parse_layout(bundle.input.layout, waveform=features is None, where=where)
+
+
+def _found(raw: str | bytes, message: str) -> str:
+    """The value at the place that a message of msgspec names, where the message itself leaves it out."""
+    place = re.search(r"^Expected .*`\$([^`]*)`$", message)
+    if place is None:
+        return ""
+    value = msgspec.json.decode(raw)
+    for key, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", place[1]):
+        value = value[int(index) if index else key]
+    return f", but it is {msgspec.json.encode(value).decode():.60}"
 
 
 def _feature_spec(bundle: Bundle, where: str) -> FeatureSpec | None:
@@ -145,10 +160,25 @@ def _check_segment(bundle: Bundle, features: FeatureSpec | None, where: str) -> 
         raise BundleError(f"{where}: segment.unit is {segment.unit!r}, but this model's input counts {unit}")
     if segment.length is None and segment.hop is not None and segment.stream_length is None:
         raise BundleError(f"{where}: segment.hop is {segment.hop}, but segment.length is null; drop the hop")
+    _check_rows(segment.length or segment.stream_length, features, where)
     if segment.raise_to_dbfs is not None and features is not None and not features.is_linear:
         raise BundleError(
             f"{where}: segment.raise_to_dbfs needs features without compression and normalisation, "
             f"but {bundle.preset or 'features'} has {features.compression!r} and {features.normalization!r}"
+        )
+
+
+def _check_rows(length: int | None, features: FeatureSpec | None, where: str) -> None:
+    """Sound as long as a segment must give as many frames as the segment has, or its last one would lack some."""
+    if length is None or features is None:
+        return
+    samples = features.segment_samples(length)
+    frames = features.frames(samples)
+    if frames < length:
+        raise BundleError(
+            f"{where}: features: {length} frames stand for {samples} samples, but those give only {frames} frames "
+            f"with padding {features.padding!r}, front_zeros {features.front_zeros} and drop_last_frame "
+            f"{features.drop_last_frame}; pad more, or keep the last frame"
         )
 
 
@@ -159,6 +189,9 @@ def _check_heads(bundle: Bundle, where: str) -> None:
         if head.name in seen:
             raise BundleError(f"{at}.name: {head.name!r} is taken by an earlier head; names are unique")
         seen.add(head.name)
+        locales = [labels.locale for labels in head.labels if labels.locale]
+        if len(set(locales)) < len(locales):
+            raise BundleError(f"{at}.labels: a locale has two lists, of {locales}; keep one of them")
         sizes = {len(labels.names) for labels in head.labels}
         if len(sizes) > 1 or 0 in sizes:
             raise BundleError(

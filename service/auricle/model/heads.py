@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -22,14 +22,14 @@ Floats = NDArray[np.float32]
 class Dequantize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Affine quantisation of an integer output: value = scale (q - zero_point)."""
 
-    scale: float
+    scale: Annotated[float, msgspec.Meta(gt=0)]
     zero_point: int = 0
 
 
 class HeadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One head as the bundle's JSON holds it; see DESIGN of the bundle in docs/bundle.md."""
 
-    name: str
+    name: Annotated[str, msgspec.Meta(min_length=1)]
     tensor: str
     kind: HeadKind
     activation: Activation = "none"
