@@ -13,7 +13,7 @@ from pathlib import Path
 import soundfile
 
 CLIPS = Path(__file__).parent / "clips"
-VOICES = {"ada": "en-us+f2", "bea": "en-us+f4", "carl": "en-us+m1", "dan": "en-us+m7"}
+VOICES = {"alicia": "en-us+Alicia", "max": "en-us+m5", "rob": "en-us+robosoft", "steph": "en-us+steph"}
 SENTENCES = (
     "The harbour was quiet in the morning, and only the gulls were awake.",
     "Please read the whole letter before you tell me where we meet today.",

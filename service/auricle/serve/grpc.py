@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -30,6 +30,8 @@ AUDIO_SERVICE = pb.DESCRIPTOR.services_by_name["AudioService"].full_name
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 ENVELOPE_BYTES = 1024 * 1024
+QUIET_S = 0.1
+LINGER_S = 1.0
 
 
 class _Calls:
@@ -38,6 +40,7 @@ class _Calls:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended = False
+        self._last = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -51,6 +54,7 @@ class _Calls:
             yield
         finally:
             self._tasks.discard(task)
+            self._last = time.monotonic()
             if not self._tasks:
                 self._idle.set()
 
@@ -63,6 +67,17 @@ class _Calls:
             for task in list(self._tasks):
                 task.cancel()
             await self._idle.wait()
+
+    async def settle(self) -> None:
+        """Returns once no call has come for a moment, or after ``LINGER_S``.
+
+        What arrives while the transport closes is cut off by gRPC as CANCELLED; until then the Api refuses it
+        with UNAVAILABLE, which clients know how to send elsewhere.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while (left_s := self._last + QUIET_S - time.monotonic()) > 0:
+                    await asyncio.sleep(left_s)
 
     async def one(self, context: grpc.aio.ServicerContext[Any, Any], answer: Awaitable[T]) -> T:
         """Awaits a unary answer."""
@@ -159,12 +174,14 @@ class GrpcServer:
         await self._health.set(AUDIO_SERVICE, statuses.SERVING if any(models.values()) else statuses.NOT_SERVING)
 
     async def stop(self) -> None:
-        """NOT_SERVING, no new calls; waits for those in flight within the grace period, then ends them."""
-        grace_s = self._settings.grace_s
+        """NOT_SERVING; waits for the calls in flight, ends those that outlast the grace period, closes the port.
+
+        The Api refuses new calls meanwhile.
+        """
         await self._health.enter_graceful_shutdown()
-        closing = asyncio.create_task(self._server.stop(grace_s + 5))
-        await self._calls.wait(grace_s)
-        await closing
+        await self._calls.wait(self._settings.grace_s)
+        await self._calls.settle()
+        await self._server.stop(QUIET_S)
 
 
 def _deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float:
