@@ -24,7 +24,7 @@ from auricle.errors import AuricleError
 from auricle.model.pull import pull
 
 CLIPS = Path(__file__).parent / "clips"
-NAMES = ("ada", "bea", "carl", "dan")
+NAMES = ("ally", "jo", "max", "rob")
 START_LIMIT_S = 60.0
 
 console = Console()
@@ -131,16 +131,17 @@ def main() -> int:
         vectors = {path.stem: client.embed(path, model="voice").vector for path in sorted(CLIPS.glob("*.flac"))}
         show_matrix(vectors)
         right = show_speakers(vectors)
-        show_stream(client, CLIPS / "carl-2.flac", {name: vectors[f"{name}-1"] for name in NAMES})
+        show_stream(client, CLIPS / "rob-2.flac", {name: vectors[f"{name}-1"] for name in NAMES})
     console.print(
         f"\n{right} of {len(NAMES)} clips found their speaker, {time.monotonic() - begun:.1f} s in all. Next:"
     )
     console.print("  [bold]make serve[/], and in another terminal, with no proto file:", highlight=False)
     console.print(
-        '  (printf \'{"audio":{"content":"\'; base64 -w0 examples/clips/ada-1.flac; printf \'"}}\') |\n'
+        '  (printf \'{"audio":{"content":"\'; base64 -w0 examples/clips/max-1.flac; printf \'"}}\') |\n'
         "    grpcurl -plaintext -d @ 127.0.0.1:50051 auricle.v1.AudioService/Embed",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )
     return 0 if right == len(NAMES) else 1
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import soundfile
 
 CLIPS = Path(__file__).parent / "clips"
-VOICES = {"alicia": "en-us+Alicia", "max": "en-us+m5", "rob": "en-us+robosoft", "steph": "en-us+steph"}
+VOICES = {"ally": "en-us+Alicia", "jo": "en-us+steph", "max": "en-us+m5", "rob": "en-us+robosoft"}
 SENTENCES = (
     "The harbour was quiet in the morning, and only the gulls were awake.",
     "Please read the whole letter before you tell me where we meet today.",

@@ -11,11 +11,11 @@ import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
-from models import write_classifier, write_embedder
-from live import Live, audio, config, encoded, failure, live_server, noise, pcm
 
 from auricle.config import Limits
 from auricle.v1 import auricle_pb2 as pb
+from live import Live, audio, config, encoded, failure, live_server, noise, pcm
+from models import write_classifier, write_embedder
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 

@@ -15,12 +15,12 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from live import audio, config, failure, live_server, noise, pcm, vectors
-from models import write_classifier, write_embedder, write_failing
 
 from auricle.errors import UnavailableError
 from auricle.v1 import auricle_pb2 as pb
 from auricle.v1 import auricle_pb2_grpc as rpc
+from live import audio, config, failure, live_server, noise, pcm, vectors
+from models import write_classifier, write_embedder, write_failing
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

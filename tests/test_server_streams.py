@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_asyncio
-from live import Live, audio, config, live_server, noise, pcm, vectors
-from models import write_classifier, write_embedder, write_whole_clip
 
 from auricle.config import Limits
 from auricle.v1 import auricle_pb2 as pb
+from live import Live, audio, config, live_server, noise, pcm, vectors
+from models import write_classifier, write_embedder, write_whole_clip
 
 FLUSH = pb.StreamEmbedRequest(flush=pb.Flush())
 EMBEDDER = pb.ModelSelector(name="tiny")

@@ -76,7 +76,7 @@ class _Calls:
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_S):
-                while (left_s := self._last + QUIET_S - time.monotonic()) > 0:
+                while (left_s := self._last + QUIET_S - time.monotonic()) > 0:  # noqa: ASYNC110 - later calls move it
                     await asyncio.sleep(left_s)
 
     async def one(self, context: grpc.aio.ServicerContext[Any, Any], answer: Awaitable[T]) -> T:
