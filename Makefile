@@ -39,9 +39,10 @@ demo: $(VENV)/.run
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 test-all: test
+	$(BIN)/python -m pytest -m slow
 
 serve: $(VENV)/.run
 	$(BIN)/auricle serve --listen $(LISTEN) $(if $(MODELS),--models $(MODELS))

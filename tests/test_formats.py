@@ -63,7 +63,7 @@ def take(wave: np.ndarray, rate_hz: int, channels: int) -> np.ndarray:
     found = wave if rate_hz == RATE_HZ else soxr.resample(wave, RATE_HZ, rate_hz, quality="VHQ")
     if channels == 1:
         return found
-    apart = 0.2 * found[::-1]
+    apart = 0.1 * found[::-1]
     return np.stack([found + apart, found - apart], axis=1)
 
 
