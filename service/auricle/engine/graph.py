@@ -69,6 +69,11 @@ class Graph:
         for row in range(1, rows):
             batch[row] = self._arrange(segments[min(row, count - 1)])
         answers = self._infer(outputs, batch)
+        for name, array in answers.items():
+            if array.shape[:1] != (rows,):
+                raise ValueError(
+                    f"tensor {name!r} gives {list(array.shape)} for {rows} segments; its first axis must be the batch"
+                )
         return {name: array[:count].reshape(count, -1) for name, array in answers.items()}
 
     def _infer(self, outputs: Sequence[str], tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -128,6 +133,8 @@ class Graph:
         quantised = tensor.dtype in ("int8", "uint8")
         if quantised and spec.dequantize is None:
             raise BundleError(f"{at}: tensor {spec.tensor!r} is {tensor.dtype}; give dequantize: scale and zero_point")
+        if not quantised and spec.dequantize is not None:
+            raise BundleError(f"{at}: dequantize is for integers, tensor {spec.tensor!r} is {tensor.dtype}; drop it")
         if not quantised and tensor.dtype not in ("float32", "float16", "float64"):
             raise BundleError(f"{at}: tensor {spec.tensor!r} is {tensor.dtype}; a head is float, int8 or uint8")
 
@@ -154,8 +161,8 @@ class Graph:
         model is served at batch 1.
         """
         outputs = tuple(dict.fromkeys(spec.tensor for spec in self.bundle.heads))
-        segments = [self._noise(seed) for seed in range(max(TRIAL_SIZES))]
         try:
+            segments = [self._noise(seed) for seed in range(max(TRIAL_SIZES))]
             first = self._arrange(segments[0])
             alone = self._infer(outputs, first[np.newaxis] if self.batches else first)
             runs = {size: self.run(outputs, segments[:size]) for size in TRIAL_SIZES if self.batches}
@@ -164,7 +171,7 @@ class Graph:
         if self.batches:
             self.least_rows = _least_rows(runs, outputs)
             self.batches = self.least_rows <= MOST_PADDED_ROWS
-        shapes = {name: array.shape[1:] if self.layout.has_batch else array.shape for name, array in alone.items()}
+        shapes = {name: array.shape[1:] if runs else array.shape for name, array in alone.items()}
         return {name: tuple(int(size) for size in shape) for name, shape in shapes.items()}
 
     def _noise(self, seed: int) -> NDArray[np.float32]:

@@ -27,7 +27,8 @@ DTYPES = {
     "tensor(int32)": "int32",
     "tensor(int64)": "int64",
 }
-SILENT = 3
+# onnxruntime's own log level: what it raises reaches our log anyway.
+FATAL = 4
 
 
 def providers(device: str) -> list[str]:
@@ -50,7 +51,7 @@ class Session:
 
     def __init__(self, path: Path, settings: SessionSettings) -> None:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = SILENT
+        options.log_severity_level = FATAL
         options.intra_op_num_threads = settings.threads or os.cpu_count() or 1
         options.inter_op_num_threads = 1
         # An idle server costs nothing: threads sleep between runs rather than spin.
