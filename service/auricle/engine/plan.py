@@ -182,8 +182,10 @@ def _plan_grid(graph: Graph, options: Options, *, stream: bool) -> SegmentGrid:
 
 
 def _least_samples(graph: Graph) -> int:
-    """Least sound that gives one row: a snipped frame needs its whole length, a padded one a sample."""
+    """Least sound that gives one row: what one frame spans, less the padding on both sides of the sound."""
     features = graph.features
     if features is None:
         return 1
-    return next(samples for samples in (1, features.frame_length, features.fft_size) if features.frames(samples))
+    frames = 1 + features.drop_last_frame
+    spanned = features.frame_length + (frames - 1) * features.hop
+    return max(1, spanned - features.front_samples - features.back_samples)
