@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.client.options import ENCODINGS, Encoding, choice
+from auricle.client.files import CHUNK_BYTES, Long, open_file
+from auricle.client.options import ENCODINGS, Encoding, wire_format
 from auricle.errors import AudioError, OptionError
 from auricle.v1 import auricle_pb2 as pb
 
@@ -29,11 +30,6 @@ __all__ = [
     "load",
     "open_long",
 ]
-
-_CHUNK_BYTES = 256 * 1024
-
-# Sixteen bits hold every sample of these exactly, and halve the bytes on the wire.
-_INT16_SUBTYPES = frozenset({"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"})
 
 
 class _Flush(Enum):
@@ -108,15 +104,6 @@ class Whole:
     audio: pb.Audio
 
 
-@dataclass(frozen=True, kw_only=True)
-class Long:
-    """A clip for a stream. ``chunks`` reads it from the start, each time that it is called."""
-
-    format: pb.PcmFormat
-    chunks: Callable[[], Iterator[bytes]]
-    duration_s: float
-
-
 AudioInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Pcm
 
 
@@ -171,37 +158,11 @@ def open_long(audio: AudioInput) -> Long:
     """
     if isinstance(audio, Pcm):
         return _long_pcm(audio, audio.content)
-    import soundfile
-
-    def source() -> BinaryIO:
-        if isinstance(audio, bytes | bytearray | memoryview):
-            return BytesIO(audio)
-        return Path(audio).open("rb")
-
-    name = "the content" if isinstance(audio, bytes | bytearray | memoryview) else os.fspath(audio)
-    with source() as stream:
-        try:
-            with soundfile.SoundFile(stream) as header:
-                rate_hz, channels, subtype = header.samplerate, header.channels, header.subtype
-                frames = header.frames
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{name}: no audio that can be decoded ({error})") from error
-    encoding, dtype, sample_bytes = ("s16le", "<i2", 2) if subtype in _INT16_SUBTYPES else ("f32le", "<f4", 4)
-
-    def chunks() -> Iterator[bytes]:
-        chunk_frames = max(1, _CHUNK_BYTES // (channels * sample_bytes))
-        with source() as stream, soundfile.SoundFile(stream) as opened:
-            while True:
-                try:
-                    block = opened.read(chunk_frames, dtype="int16" if sample_bytes == 2 else "float32")
-                except soundfile.LibsndfileError as error:
-                    raise AudioError(f"{name}: cannot be decoded to its end ({error})") from error
-                if not len(block):
-                    return
-                yield block.astype(dtype, copy=False).tobytes()
-
-    wire = pb.PcmFormat(encoding=ENCODINGS[encoding], sample_rate_hz=rate_hz, channels=channels)
-    return Long(format=wire, chunks=chunks, duration_s=frames / rate_hz)
+    if isinstance(audio, bytes | bytearray | memoryview):
+        content = audio
+        return open_file(lambda: BytesIO(content), "the content")
+    path = Path(audio)
+    return open_file(lambda: path.open("rb"), str(path))
 
 
 def chunk_bytes(chunk: bytes | bytearray | memoryview | NDArray[Any], encoding: str, channels: int) -> bytes:
@@ -246,25 +207,14 @@ def _format(pcm: Pcm) -> pb.PcmFormat:
     return wire_format(pcm.sample_rate_hz, pcm.channels, pcm.encoding)
 
 
-def wire_format(sample_rate_hz: int, channels: int | None, encoding: str | None) -> pb.PcmFormat:
-    """Builds the message; None: one channel, s16le. Raises OptionError for what it cannot hold."""
-    code = choice("encoding", encoding or "s16le", ENCODINGS)
-    try:
-        return pb.PcmFormat(encoding=code, sample_rate_hz=sample_rate_hz, channels=channels or 1)
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"sample_rate_hz is {sample_rate_hz!r} and channels {channels!r}; whole numbers > 0 are needed"
-        ) from error
-
-
 def _long_pcm(pcm: Pcm, content: bytes) -> Long:
     wire = _format(pcm)
     sample_bytes = {"s16le": 2, "f32le": 4}.get(pcm.encoding or "", 1)
     frames = len(content) / (sample_bytes * wire.channels)
 
     def chunks() -> Iterator[bytes]:
-        for start in range(0, len(content), _CHUNK_BYTES):
-            yield content[start : start + _CHUNK_BYTES]
+        for start in range(0, len(content), CHUNK_BYTES):
+            yield content[start : start + CHUNK_BYTES]
 
     # A rate of 0 is refused by the server, in its words.
     return Long(format=wire, chunks=chunks, duration_s=frames / (wire.sample_rate_hz or 1))

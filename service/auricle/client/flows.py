@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from auricle.client import options, replies
-from auricle.client.audio import FLUSH, AudioInput, Chunk, Long, UnaryLimits, Whole, chunk_bytes, load
+from auricle.client.audio import FLUSH, AudioInput, Chunk, UnaryLimits, Whole, chunk_bytes, load
+from auricle.client.files import Long
 from auricle.client.results import (
     Classification,
     ClassifyResult,

@@ -24,6 +24,7 @@ __all__ = [
     "duration",
     "embed_options",
     "selector",
+    "wire_format",
 ]
 
 T = TypeVar("T")
@@ -164,6 +165,17 @@ def duration(option: str, seconds: float | None) -> Duration | None:
     message = Duration()
     message.FromNanoseconds(round(seconds * 1e9))
     return message
+
+
+def wire_format(sample_rate_hz: int, channels: int | None, encoding: str | None) -> pb.PcmFormat:
+    """Builds the message; None: one channel, s16le. Raises OptionError for what it cannot hold."""
+    code = choice("encoding", encoding or "s16le", ENCODINGS)
+    try:
+        return pb.PcmFormat(encoding=code, sample_rate_hz=sample_rate_hz, channels=channels or 1)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"sample_rate_hz is {sample_rate_hz!r} and channels {channels!r}; whole numbers > 0 are needed"
+        ) from error
 
 
 def _names(option: str, names: Sequence[str]) -> Sequence[str]:

@@ -6,7 +6,8 @@ import os
 from collections.abc import AsyncIterable, Iterable
 from typing import TypeAlias
 
-from auricle.client.audio import Chunk, Pcm, open_long, wire_format
+from auricle.client.audio import Chunk, Pcm, open_long
+from auricle.client.options import wire_format
 from auricle.errors import OptionError
 from auricle.v1 import auricle_pb2 as pb
 

@@ -127,7 +127,7 @@ class Client:
         version: str | None = None,
         timeout_s: float | None = None,
         **wanted: Unpack[EmbedOptions],
-    ) -> Iterator[StreamEvent]:
+    ) -> Generator[StreamEvent]:
         """Embeds sound as it comes: `Ready`, a `SegmentResult` as each segment completes, `Summary`.
 
         Args:
@@ -141,7 +141,7 @@ class Client:
             timeout_s: seconds for the whole stream; None: no limit.
             wanted: see `EmbedOptions`.
 
-        Closing the iterator cancels the stream. Nothing is sent before its first ``next``.
+        Closing the generator cancels the stream. Nothing is sent before its first ``next``.
         """
         wire, opened = open_chunks(chunks, sample_rate_hz, channels, encoding)
         config = pb.StreamEmbedConfig(
@@ -160,7 +160,7 @@ class Client:
         version: str | None = None,
         timeout_s: float | None = None,
         **wanted: Unpack[ClassifyOptions],
-    ) -> Iterator[StreamEvent]:
+    ) -> Generator[StreamEvent]:
         """Classifies sound as it comes. As `stream_embed`, with `ClassifyOptions`."""
         wire, opened = open_chunks(chunks, sample_rate_hz, channels, encoding)
         config = pb.StreamClassifyConfig(
