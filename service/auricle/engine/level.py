@@ -56,11 +56,20 @@ class Level:
             energy = self._parts.sum()
         else:
             whole = self._grid.samples // self._hop
-            energy = self._parts[:whole].sum() + self._parts[whole : whole + 1, 0].sum()
+            energy = self._parts[:whole].sum() + self._head(whole)
         rms = math.sqrt(energy / real_samples)
         return self._target / rms if 0 < rms < self._target else 1.0
 
+    def _head(self, block: int) -> float:
+        """Energy of the samples of a hop that the segment ending in it takes; the hop may not be complete yet."""
+        if block < len(self._parts):
+            return float(self._parts[block, 0])
+        return float(self._sums(np.pad(self._rest, (0, self._hop - self._rest.size)))[0, 0])
+
     def _append(self, wave: Floats) -> None:
+        self._parts = np.concatenate([self._parts, self._sums(wave)])
+
+    def _sums(self, wave: Floats) -> NDArray[np.float64]:
+        """Energy before and after the split of each hop of f32 (k hops): f64 (k, 2)."""
         squares = np.square(wave.reshape(-1, self._hop), dtype=np.float64)
-        parts = np.stack([squares[:, : self._split].sum(1), squares[:, self._split :].sum(1)], axis=1)
-        self._parts = np.concatenate([self._parts, parts])
+        return np.stack([squares[:, : self._split].sum(1), squares[:, self._split :].sum(1)], axis=1)
