@@ -27,6 +27,10 @@ INT16_SUBTYPES = frozenset({"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"})
 UNKNOWN_SIZE = 0x7FFF_0000
 # libsndfile's word for a length that the header does not give.
 UNKNOWN_FRAMES = 1 << 62
+# Chunks before the samples that are walked over; real files have a few, a made one could keep us busy for seconds.
+MOST_CHUNKS = 1000
+# An Ogg page's header without its table of segment sizes.
+OGG_HEADER_BYTES = 27
 FORMATS = "WAV, FLAC, OGG Vorbis or Opus, MP3 or AIFF"
 
 
@@ -99,7 +103,7 @@ def open_content(content: bytes, limits: Limits) -> Sound:
     _check_content(len(content), limits, "audio.content")
     _check_chunks(content)
     try:
-        file = soundfile.SoundFile(io.BytesIO(content))
+        file = soundfile.SoundFile(_Content(content))
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"audio.content cannot be read as {FORMATS}: {_reason(error)} It begins with {bytes(content[:8])!r}; "
@@ -139,11 +143,7 @@ def _decoded_blocks(file: soundfile.SoundFile, sound_format: SoundFormat, limits
             _check_length(frames, sound_format, limits)
             yield block
         if frames < file.frames < UNKNOWN_FRAMES:
-            raise AudioError(
-                f"audio.content is truncated: its header promises {file.frames} sample frames, {frames} are there",
-                field="audio.content",
-                reason="AUDIO_TRUNCATED",
-            )
+            raise _truncated(f"its header promises {file.frames} sample frames, {frames} are there")
 
 
 def _check_content(size: int, limits: Limits, field: str) -> None:
@@ -171,27 +171,46 @@ def _check_length(frames: int, sound_format: SoundFormat, limits: Limits) -> Non
         )
 
 
+class _Content(io.BytesIO):
+    """What libsndfile reads. Its seek before the start of a damaged file fails quietly, as a file's does in C."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
 def _check_chunks(content: bytes) -> None:
-    """Finds a WAV or AIFF that was cut off, which libsndfile reads as far as it goes without a word."""
+    """Finds a file that was cut off where libsndfile reads as far as it goes without a word."""
     if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
-        order, wanted = "<", b"data"
+        _check_iff(content, "<I", b"data")
     elif content[:4] == b"FORM" and content[8:11] == b"AIF":
-        order, wanted = ">", b"SSND"
-    else:
-        return
+        _check_iff(content, ">I", b"SSND")
+    elif content[:4] == b"OggS":
+        at = content.rfind(b"OggS")
+        sizes_at = at + OGG_HEADER_BYTES
+        sizes = content[sizes_at : sizes_at + content[sizes_at - 1]] if sizes_at <= len(content) else b""
+        if len(content) < sizes_at + len(sizes) + sum(sizes):
+            raise _truncated(f"it ends inside the page that begins at byte {at}")
+
+
+def _check_iff(content: bytes, size_format: str, wanted: bytes) -> None:
     at = 12
-    while at + 8 <= len(content):
-        size = struct.unpack_from(order + "I", content, at + 4)[0]
+    for _ in range(MOST_CHUNKS):
+        if at + 8 > len(content):
+            return
+        (size,) = struct.unpack_from(size_format, content, at + 4)
         if content[at : at + 4] == wanted:
             missing = at + 8 + size - len(content)
             if missing > 0 and size < UNKNOWN_SIZE:
-                raise AudioError(
-                    f"audio.content is truncated: its header promises {size} bytes of samples, {missing} are missing",
-                    field="audio.content",
-                    reason="AUDIO_TRUNCATED",
-                )
+                raise _truncated(f"its header promises {size} bytes of samples, {missing} are missing")
             return
         at += 8 + size + size % 2
+
+
+def _truncated(how: str) -> AudioError:
+    return AudioError(f"audio.content is truncated: {how}", field="audio.content", reason="AUDIO_TRUNCATED")
 
 
 def _reason(error: Exception) -> str:
