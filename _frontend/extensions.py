@@ -15,6 +15,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+import dft_codelets
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext as _build_ext
 
@@ -38,7 +39,7 @@ MODULES: tuple[Module, ...] = (
     Module(name="cpu", levels=False, depends=("cpu.h",)),
     Module(name="features", depends=("vec.h",)),
     Module(name="pcm", depends=("pcm.h", "vec.h")),
-    Module(name="resample", depends=("vec.h",)),
+    Module(name="resample", depends=("vec.h", "dft.h", "dft_codelets.py")),
 )
 
 _X86_LEVELS = {
@@ -113,6 +114,7 @@ def write_if_changed(path: Path, text: str) -> None:
 
 
 def _generate() -> None:
+    write_if_changed(GENERATED / "dft_codelets.h", dft_codelets.header())
     # One including file per level gives each its own module name while messages still point into the one source.
     for module in MODULES:
         if module.levels:

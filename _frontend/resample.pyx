@@ -12,16 +12,31 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove, memset
 
+from overlap_save cimport (
+    VF_LANES,
+    Block,
+    Transform,
+    analyse,
+    complex_dft,
+    complex_dft_turned,
+    hermitian_dft,
+    real_dft,
+    synthesise,
+)
 from polyphase cimport ROW_QUANTUM, blended_product, inner_product
 
 import numpy as np
 
 from auricle.errors import AudioError
 
+LANES = VF_LANES  # the tables of overlap-save are laid out for it
+
 cdef enum:
+    CACHE_LINE = 64  # bytes
     PIECE = 8192  # frames taken in at a time, so that the work stays in the second-level cache
 
 
@@ -76,7 +91,8 @@ cdef class Stream:
         self.step_out = step_out
         self.before = before
         self.after = after
-        self.capacity = before + after + PIECE + <Py_ssize_t>(step_in // step_out) + 2
+        # The last vector of a block reads past its end.
+        self.capacity = before + after + PIECE + <Py_ssize_t>(step_in // step_out) + 2 + VF_LANES
         self.buffer = <float*>calloc(channels * self.capacity, sizeof(float))
         if self.buffer == NULL:
             raise MemoryError
@@ -256,3 +272,128 @@ cdef class CopyStream(Stream):
         for j in range(count):
             for c in range(self.channels):
                 out[j * self.channels + c] = x[c * self.capacity + j]
+
+
+cdef class BlockStream(Stream):
+    """Outputs by blocks through the frequency domain, see overlap_save.pxd.
+
+    Args:
+        analysis, synthesis: of the input's and the output's transform: (columns, first, second, outer, inner) with
+            outer f32 (groups, bins, 2, LANES) and inner f32 (second, max(first - 1, 1), 2).
+        response: f32 (2, 2 * reach + 1, bins), what each bin of the analysis is multiplied by.
+        step_in, step_out: the rates' ratio in lowest terms.
+        lead: input frames of a block before the position of its first output.
+        hop_out: outputs a block gives; a multiple of step_out.
+        channels: at least 1.
+    """
+
+    cdef Block block
+    cdef const float[:, :, :, ::1] analysis_outer, synthesis_outer
+    cdef const float[:, :, ::1] analysis_inner, synthesis_inner, response
+    cdef Py_ssize_t block_in, hop_in, hop_out
+    cdef float* scratch
+
+    def __cinit__(self):
+        self.scratch = NULL
+
+    def __dealloc__(self):
+        free(self.scratch)
+
+    def __init__(self, analysis, synthesis, const float[:, :, ::1] response, long long step_in, long long step_out,
+                 Py_ssize_t lead, Py_ssize_t hop_out, Py_ssize_t channels):
+        self.analysis_outer, self.analysis_inner = analysis[3:]
+        self.synthesis_outer, self.synthesis_inner = synthesis[3:]
+        self.response = response
+        fill(&self.block.analysis, analysis, self.analysis_outer, self.analysis_inner)
+        fill(&self.block.synthesis, synthesis, self.synthesis_outer, self.synthesis_inner)
+        self.block.real = real_dft(analysis[0])
+        self.block.hermitian = hermitian_dft(synthesis[0])
+        self.block.reach = response.shape[1] // 2
+        self.block.response = &response[0, 0, 0]
+        if (
+            self.block.real == NULL
+            or self.block.hermitian == NULL
+            or response.shape[0] != 2
+            or response.shape[1] != 2 * self.block.reach + 1
+            or response.shape[2] != self.block.analysis.bins
+            or self.block.reach >= self.block.analysis.rows
+            or hop_out % step_out
+        ):
+            raise ValueError("the tables do not fit each other")
+        self.block_in = self.block.analysis.columns * self.block.analysis.rows
+        self.hop_out = hop_out
+        self.hop_in = hop_out // step_out * step_in
+        self.lay_out()
+        self.allocate(channels, step_in, step_out, lead, self.block_in - lead)
+
+    cdef int lay_out(self) except -1:
+        """Allocates the scratch arrays in one piece, each on a cache line."""
+        cdef Block* b = &self.block
+        cdef Py_ssize_t length = b.synthesis.columns * b.synthesis.rows
+        cdef Py_ssize_t sizes[6]
+        cdef Py_ssize_t total = CACHE_LINE, i
+        cdef float* at
+        sizes[0] = 2 * max(b.analysis.bins, b.synthesis.bins) * VF_LANES  # tile
+        sizes[1] = 2 * b.analysis.groups * VF_LANES * b.analysis.bins  # turned
+        sizes[2] = 2 * max(b.analysis.rows, b.synthesis.rows) * VF_LANES  # middle
+        sizes[3] = 2 * max(b.analysis.rows, b.synthesis.groups * b.synthesis.bins) * VF_LANES  # lanes
+        sizes[4] = 2 * (length + 3 * VF_LANES)  # spectrum
+        sizes[5] = length + VF_LANES  # out
+        for i in range(6):
+            total += sizes[i] + CACHE_LINE
+        self.scratch = <float*>calloc(total, sizeof(float))
+        if self.scratch == NULL:
+            raise MemoryError
+        at = self.scratch
+        at += (-<uintptr_t>at) % CACHE_LINE // sizeof(float)
+        cdef float* parts[6]
+        for i in range(6):
+            parts[i] = at
+            at += (sizes[i] + 15) // 16 * 16
+        b.tile, b.turned, b.middle, b.lanes, b.out = parts[0], parts[1], parts[2], parts[3], parts[5]
+        b.spectrum_re = parts[4] + VF_LANES
+        b.spectrum_im = b.spectrum_re + length + 2 * VF_LANES
+        return 0
+
+    cdef long long determined(self, long long received) noexcept nogil:
+        cdef long long spare = received + self.before - self.block_in
+        return (spare // self.hop_in + 1) * self.hop_out if spare >= 0 else 0
+
+    cdef void produce(self, float* out, long long count) noexcept nogil:
+        cdef long long place = self.returned // self.step_out * self.step_in - self.before - self.origin
+        cdef Py_ssize_t c, j, valid
+        while count > 0:
+            valid = <Py_ssize_t>min(count, <long long>self.hop_out)
+            for c in range(self.channels):
+                analyse(&self.block, self.buffer + c * self.capacity + place)
+                synthesise(&self.block)
+                if self.channels == 1:
+                    memcpy(out, self.block.out, valid * sizeof(float))
+                else:
+                    for j in range(valid):
+                        out[j * self.channels + c] = self.block.out[j]
+            out += valid * self.channels
+            count -= valid
+            place += self.hop_in
+
+
+cdef int fill(Transform* t, tables, const float[:, :, :, ::1] outer, const float[:, :, ::1] inner) except -1:
+    """Checks one transform's tables and points ``t`` to them."""
+    t.columns, t.first, t.second = tables[:3]
+    t.rows = t.first * t.second
+    t.bins = (t.columns // 2 + VF_LANES) // VF_LANES * VF_LANES
+    t.groups = (t.rows + VF_LANES - 1) // VF_LANES
+    t.outer = &outer[0, 0, 0, 0]
+    t.inner = &inner[0, 0, 0]
+    t.first_pass = complex_dft_turned(t.first)
+    t.second_pass = complex_dft(t.second)
+    if (
+        tuple(outer.shape)[:4] != (t.groups, t.bins, 2, VF_LANES)
+        or inner.shape[0] != t.second
+        or inner.shape[1] != max(t.first - 1, 1)
+        or inner.shape[2] != 2
+        or t.first_pass == NULL and t.first > 1
+        or t.second_pass == NULL
+    ):
+        raise ValueError(f"no transform of {t.columns} x {t.first} x {t.second} points has tables like these")
+    return 0

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from auricle.errors import OptionError
 
 from .dispatch import load
+from .resample_plans import BlockPlan, PolyphasePlan, design
 
 __all__ = ["ResampleStream", "resample"]
 
@@ -23,94 +22,30 @@ _kernel = load("resample")
 MIN_RATE_HZ = 4_000
 MAX_RATE_HZ = 192_000
 
-# The low-pass filter, in samples of the lower of the two rates: a sinc under a Kaiser window. The attenuation sets the
-# window's shape and, with its width, the transition band (Kaiser 1974; Oppenheim and Schafer, Discrete-Time Signal
-# Processing, 7.5.3). The band ends at the lower Nyquist frequency, so nothing folds back; the response is 0.1 dB down
-# at 0.928 of it.
-ATTENUATION_DB = 138.0
-HALF_WIDTH = 100
-
-# A row of coefficients for every position between two samples, while the table stays below this many floats (1 MiB);
-# beyond that rows on a grid this fine, in rows a sample of the lower rate, blended by a cubic: its error is below
-# -150 dB of full scale for what the filter passes.
-_MAX_TABLE = 1 << 18
-_GRID_DENSITY = 160
-_ROW_QUANTUM = 32  # taps; the kernel's step
+Plan = BlockPlan | PolyphasePlan
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Filter coefficients of one rate ratio, ready for the kernel.
-
-    ``rows`` is f32 (rows, taps). Where ``grid`` is 0 row r belongs to position r / step_out between two samples,
-    otherwise to (r - 1) / grid.
-    """
-
-    step_in: int
-    step_out: int
-    grid: int
-    rows: NDArray[np.float32]
-
-
-def lowpass(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The filter's impulse response at ``t``, in samples of the lower rate; zero from ``HALF_WIDTH`` on."""
-    beta = 0.1102 * (ATTENUATION_DB - 8.7)
-    transition = (ATTENUATION_DB - 7.95) / (2.285 * math.pi * 2 * HALF_WIDTH)
-    cutoff = 1 - transition / 2
-    window = np.i0(beta * np.sqrt(np.maximum(0.0, 1 - (t / HALF_WIDTH) ** 2))) / np.i0(beta)
-    return np.asarray(cutoff * np.sinc(cutoff * t) * window * (np.abs(t) < HALF_WIDTH))
-
-
-def design(in_hz: int, out_hz: int) -> Table:
-    """The coefficients for one pair of rates."""
-    common = math.gcd(in_hz, out_hz)
-    step_in, step_out = in_hz // common, out_hz // common
-    stretch = max(1.0, in_hz / out_hz)  # input samples a sample of the lower rate
-    # One sample of margin on either side: the rows next to the first and the last of a grid lie outside 0 .. 1.
-    taps = math.ceil(2 * (HALF_WIDTH * stretch + 1) / _ROW_QUANTUM) * _ROW_QUANTUM
-    if step_out * taps <= _MAX_TABLE:
-        grid, position = 0, np.arange(step_out) / step_out
-    else:
-        grid = math.ceil(_GRID_DENSITY / stretch)
-        position = (np.arange(grid + 3) - 1) / grid
-    # Tap k stands on sample k - (taps / 2 - 1) from the position's own.
-    offset = position[:, None] - (np.arange(taps) - (taps // 2 - 1))
-    rows = lowpass(offset / stretch)
-    rows /= rows.sum(axis=1, keepdims=True)  # every position passes a constant unchanged
-    return Table(step_in=step_in, step_out=step_out, grid=grid, rows=_aligned(rows))
-
-
-def _aligned(rows: NDArray[np.float64]) -> NDArray[np.float32]:
-    """A float32 copy that begins on a cache line."""
-    room = np.empty(rows.size + 16, np.float32)
-    first = -room.ctypes.data % 64 // 4
-    copy = room[first : first + rows.size].reshape(rows.shape)
-    copy[:] = rows
-    copy.flags.writeable = False
-    return copy
-
-
-class _TableCache:
-    """The tables used last, at most ``size`` of them (a few MiB), shared by all threads."""
+class _PlanCache:
+    """The plans used last, at most ``size`` of them (a few MiB), shared by all threads."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._tables: OrderedDict[tuple[int, int], Table] = OrderedDict()
+        self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
 
-    def get(self, in_hz: int, out_hz: int) -> Table:
-        """The table for the pair; a missing one is designed once, while other callers wait for it."""
+    def get(self, in_hz: int, out_hz: int) -> Plan:
+        """The plan for the pair; a missing one is designed once, while other callers wait for it."""
         with self._lock:
-            table = self._tables.get((in_hz, out_hz))
-            if table is None:
-                table = self._tables[in_hz, out_hz] = design(in_hz, out_hz)
-                if len(self._tables) > self._size:
-                    self._tables.popitem(last=False)
-            self._tables.move_to_end((in_hz, out_hz))
-            return table
+            plan = self._plans.get((in_hz, out_hz))
+            if plan is None:
+                plan = self._plans[in_hz, out_hz] = design(in_hz, out_hz, _kernel.LANES)
+                if len(self._plans) > self._size:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end((in_hz, out_hz))
+            return plan
 
 
-_tables = _TableCache(16)
+_plans = _PlanCache(16)
 
 
 def _rate(value: int, name: str) -> int:
@@ -134,8 +69,9 @@ class ResampleStream:
     """Changes the sample rate of a sound that arrives by chunks.
 
     Whatever the chunks, what ``feed`` and ``finish`` return, put together, equals ``resample`` of the whole bit for
-    bit: ceil(n * out_hz / in_hz) samples, the filter's delay compensated. An output is returned as soon as its
-    filter's last input sample is there: the lag is about 100 samples of the lower rate, 6.3 ms between 44.1 and 16 kHz.
+    bit: ceil(n * out_hz / in_hz) samples, the filter's delay compensated. Outputs come by blocks of 10 to 40 ms, and
+    an output waits for the end of its block: at most 40 ms after its own time between the usual rates from 8 to 96 kHz
+    (60 ms between 11.025 kHz and 8, 16 or 32). Other ratios wait for the filter alone, 100 samples of the lower rate.
     Equal rates pass through untouched. A stream belongs to one thread at a time; different streams are independent
     and release the GIL.
 
@@ -187,5 +123,10 @@ def resample(x: ArrayLike, in_hz: int, out_hz: int) -> NDArray[np.float32]:
 def _engine(in_hz: int, out_hz: int, channels: int) -> Any:
     if in_hz == out_hz:
         return _kernel.CopyStream(channels)
-    table = _tables.get(in_hz, out_hz)
-    return _kernel.PolyphaseStream(table.rows, table.step_in, table.step_out, table.grid, channels)
+    plan = _plans.get(in_hz, out_hz)
+    if isinstance(plan, PolyphasePlan):
+        return _kernel.PolyphaseStream(plan.rows, plan.step_in, plan.step_out, plan.grid, channels)
+    transforms = [(t.columns, t.first, t.second, t.outer, t.inner) for t in (plan.analysis, plan.synthesis)]
+    return _kernel.BlockStream(
+        *transforms, plan.response, plan.step_in, plan.step_out, plan.lead, plan.hop_out, channels
+    )
