@@ -8,6 +8,7 @@ accelerator, which is free again before anyone can gather, may be given ``max_de
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import math
 import threading
@@ -205,24 +206,28 @@ class Batcher:
         outputs = tuple(dict.fromkeys(name for entry in entries for name in entry.outputs))
         try:
             arrays = self._run(outputs, [entry.tensor for entry in entries])
+            answers = [{name: arrays[name][row] for name in entry.outputs} for row, entry in enumerate(entries)]
         except Exception as error:
-            self._on_run(error, len(entries))
+            self._tell(error, len(entries))
             if len(entries) == 1:
                 return [(entries[0], InternalError("the model failed on this segment"))]
             # One bad segment must not fail its batch-mates: each runs once more, alone.
             return [result for entry in entries for result in self._run_batch([entry])]
         run_s = time.monotonic() - begun
-        self._on_run(None, len(entries))
+        self._tell(None, len(entries))
         self._pace_s += 0.2 * (run_s / len(entries) - self._pace_s)
         number = next(self._numbers)
         results: list[tuple[Entry, Outcome | AuricleError]] = []
-        for row, entry in enumerate(entries):
-            own = {name: arrays[name][row] for name in entry.outputs}
+        for entry, own in zip(entries, answers, strict=True):
             if all(np.isfinite(values).all() for values in own.values()):
                 results.append((entry, Outcome(own, number, begun - entry.since, run_s)))
             else:
                 results.append((entry, InternalError("the model gave a non-finite value for this segment")))
         return results
+
+    def _tell(self, error: Exception | None, segments: int) -> None:
+        with contextlib.suppress(Exception):  # a listener's own fault must not end the thread
+            self._on_run(error, segments)
 
     @staticmethod
     def _settle(results: Iterable[tuple[Entry, Outcome | AuricleError]]) -> None:
