@@ -97,7 +97,7 @@ def classify_options(command: Any) -> Any:
     return segment_options(command)
 
 
-@click.command(short_help="Vectors of clips.")
+@click.command()
 @files_argument
 @model_options
 @embed_options
@@ -131,7 +131,7 @@ def embed(files: tuple[str, ...], model: str | None, version: str | None, as_jso
     return code
 
 
-@click.command(short_help="Labels and scores of clips.")
+@click.command()
 @files_argument
 @model_options
 @classify_options

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +33,8 @@ def read_defaults(path: Path, root: click.Group, ctx: click.Context) -> dict[str
 
     Raises UsageError for a file that cannot be read, and for a table or key that nobody knows.
     """
+    import tomllib
+
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 
 import click
 
 from auricle.errors import AuricleError
 
-__all__ = ["code_of", "describe", "guarded", "report", "show_traces"]
+__all__ = ["PipeClosedError", "code_of", "describe", "guarded", "report", "show_traces"]
+
+
+class PipeClosedError(Exception):
+    """Whoever read stdout has gone. No OSError, of which click would make exit code 1."""
+
 
 DIFFERENT = 1
 USAGE = 2
@@ -61,6 +65,8 @@ def show_traces() -> bool:
 def report(error: BaseException, *, about: str | None = None) -> int:
     """Tells of a failure on stderr and gives its exit code."""
     if show_traces():
+        import traceback
+
         traceback.print_exception(error)
     text = describe(error)
     prefix = f"{about}: " if about is not None and not text.startswith(f"{about}:") else ""
@@ -81,7 +87,7 @@ def guarded(command: Callable[[], object]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
+    except PipeClosedError:
         # The interpreter flushes once more at exit, and would tell of the same pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED

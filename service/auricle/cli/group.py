@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
 from auricle.cli.configuration import config_option
+from auricle.cli.exits import PipeClosedError
 
 __all__ = ["COMMANDS", "LazyGroup", "auricle"]
 
 COMMANDS = {
-    "serve": "auricle.cli.serve:serve",
-    "embed": "auricle.cli.clips:embed",
-    "classify": "auricle.cli.clips:classify",
-    "compare": "auricle.cli.likeness:compare",
-    "verify": "auricle.cli.likeness:verify",
-    "stream": "auricle.cli.live:stream",
-    "models": "auricle.cli.models:models",
+    "serve": ("auricle.cli.serve", "Serve the models of a directory."),
+    "embed": ("auricle.cli.clips", "Vectors of clips."),
+    "classify": ("auricle.cli.clips", "Labels and scores of clips."),
+    "compare": ("auricle.cli.likeness", "How alike clips are: a cosine, or a matrix."),
+    "verify": ("auricle.cli.likeness", "Whether two clips are of the same voice."),
+    "stream": ("auricle.cli.live", "Answers segment by segment, as fast as possible or in real time."),
+    "models": ("auricle.cli.models", "List, show, pull or remove models."),
 }
 
 
 class LazyGroup(click.Group):
-    """Knows its commands by name and where they are."""
+    """Knows its commands by name, module and a word on each, so that its help imports none of them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise PipeClosedError from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of the table, which is the order of use."""
@@ -32,10 +41,14 @@ class LazyGroup(click.Group):
         """Imports the command, or gives None where there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module, name = COMMANDS[cmd_name].split(":")
-        command = getattr(import_module(module), name)
+        command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

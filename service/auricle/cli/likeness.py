@@ -34,7 +34,7 @@ def _pooled_options(command: Any) -> Any:
     return command
 
 
-@click.command(short_help="How alike clips are: a cosine, or a matrix.")
+@click.command()
 @files_argument
 @model_options
 @_pooled_options
@@ -78,7 +78,7 @@ def compare(
     return code
 
 
-@click.command(short_help="Whether two clips are of the same voice.")
+@click.command()
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @setting("--threshold", type=click.FloatRange(-1, 1), required=True, help="Least cosine that counts as the same.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,7 @@ _CLASSIFYING = "audio-classification"
 _SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 
 
-@click.command(short_help="Answers segment by segment, as fast as possible or in real time.")
+@click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--realtime", is_flag=True, help="Send the sound as slowly as it was recorded.")
 @click.option(
@@ -68,11 +69,12 @@ def stream(
             else:
                 events = client.stream_embed(source, **options)
             show = _Lines(file)
-            for event in events:
-                if as_json:
-                    print_json(event_record(file, event))
-                else:
-                    show(event)
+            with closing(events):
+                for event in events:
+                    if as_json:
+                        print_json(event_record(file, event))
+                    else:
+                        show(event)
 
         return over_files(files, one, "streaming", as_json=True)
 

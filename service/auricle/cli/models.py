@@ -27,7 +27,7 @@ _SUFFIX = ".onnx"
 _FEW_LABELS = 8
 
 
-@click.group(short_help="List, show, pull or remove models.")
+@click.group()
 def models() -> None:
     """Models: what there is, what each takes and gives; fetch one, remove one."""
 

@@ -141,7 +141,7 @@ def settings_from(flags: Mapping[str, Any]) -> ServerSettings:
     )
 
 
-@click.command(short_help="Serve the models of a directory.")
+@click.command()
 @models_option
 @_settings_flags
 @setting("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least that is logged.")
