@@ -1,0 +1,93 @@
+"""A load generator in a process of its own: closed-loop callers over gRPC, one connection each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import cast
+
+import grpc
+import uvloop
+
+__all__ = ["Burst", "Load", "generate"]
+
+METHOD = "/auricle.v1.AudioService/Embed"
+TIMEOUT_S = 60.0
+OPTIONS = [
+    # A connection for each caller, as callers on many machines would have.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", -1),
+]
+
+Embed = Callable[[bytes], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """What to send: every caller sends ``calls`` requests one after another, each its own way round the list."""
+
+    requests: Sequence[bytes]
+    callers: int
+    calls: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Burst:
+    """What came of a Load. Times are on the system's monotonic clock, ``cpu_s`` is the generator's own.
+
+    ``replies`` holds, of each call, which request it was and the reply in wire form.
+    """
+
+    begun_s: float
+    ended_s: float
+    latencies_s: list[float]
+    cpu_s: float
+    replies: list[tuple[int, bytes]]
+
+
+def generate(pipe: Connection, address: str, core: int) -> None:
+    """The process's main: a Burst for each Load that comes through the pipe, until None comes."""
+    os.sched_setaffinity(0, {core})
+    uvloop.run(_serve(pipe, address))
+
+
+async def _serve(pipe: Connection, address: str) -> None:
+    channels: list[grpc.aio.Channel] = []
+    calls: list[Embed] = []
+    try:
+        while (load := await asyncio.to_thread(pipe.recv)) is not None:
+            while len(calls) < load.callers:
+                channels.append(grpc.aio.insecure_channel(address, OPTIONS))
+                # Bytes in, bytes out: the generator's core is for callers, not for protobuf.
+                calls.append(cast(Embed, channels[-1].unary_unary(METHOD)))
+                await channels[-1].channel_ready()
+            pipe.send(await _run(load, calls[: load.callers]))
+    finally:
+        await asyncio.gather(*(channel.close() for channel in channels))
+
+
+async def _run(load: Load, calls: Sequence[Embed]) -> Burst:
+    latencies_s: list[float] = []
+    replies: list[tuple[int, bytes]] = []
+
+    async def caller(number: int, embed: Embed) -> None:
+        for call in range(load.calls):
+            which = (number + call) % len(load.requests)
+            sent = time.monotonic()
+            reply = await asyncio.wait_for(embed(load.requests[which]), TIMEOUT_S)
+            latencies_s.append(time.monotonic() - sent)
+            replies.append((which, reply))
+
+    begun_s, cpu_s = time.monotonic(), time.process_time()
+    await asyncio.gather(*(caller(number, embed) for number, embed in enumerate(calls)))
+    return Burst(
+        begun_s=begun_s,
+        ended_s=time.monotonic(),
+        latencies_s=latencies_s,
+        cpu_s=time.process_time() - cpu_s,
+        replies=replies,
+    )
