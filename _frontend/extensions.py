@@ -15,6 +15,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+import codelets
 import dft_codelets
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext as _build_ext
@@ -37,7 +38,7 @@ class Module:
 
 MODULES: tuple[Module, ...] = (
     Module(name="cpu", levels=False, depends=("cpu.h",)),
-    Module(name="features", depends=("vec.h",)),
+    Module(name="features", depends=("vec.h", "codelets.py")),
     Module(name="pcm", depends=("pcm.h", "vec.h")),
     Module(name="resample", depends=("vec.h", "dft.h", "dft_codelets.py")),
 )
@@ -114,6 +115,7 @@ def write_if_changed(path: Path, text: str) -> None:
 
 
 def _generate() -> None:
+    write_if_changed(GENERATED / "codelets.h", codelets.header())
     write_if_changed(GENERATED / "dft_codelets.h", dft_codelets.header())
     # One including file per level gives each its own module name while messages still point into the one source.
     for module in MODULES:

@@ -1,12 +1,11 @@
 """The feature engine: frames of a waveform to spectra, mel bands and their logarithms, at one instruction-set level.
 
 Design. Lanes are frames: every variable of a kernel is a vector of VF_LANES adjacent frames, so each step is the scalar
-algorithm with floats replaced by vectors, and nothing is ever shuffled inside one. A block of up to VF_LANES frames
-goes through
+algorithm with floats replaced by vectors, and nothing is ever shuffled inside one. Frames go through (kernels.pxd)
 
-    gather      samples, transposed once; frames that overlap read the same row at a shifted column
-    analyse     mean, pre-emphasis, window, DFT, |X|² or |X|
-    bank        mel triangles (their non-zero weights only) or the first bins
+    gather      a chunk of samples, transposed once; frames that overlap read the same row at a shifted column
+    prepare     pre-emphasis and the sums that means are made of, once a sample
+    analyse     for VF_LANES frames: window, DFT, |X|² or |X|, and mel triangles (their non-zero weights) or bins
     compress    logarithm
     scatter     back to rows of the output
 
@@ -15,14 +14,14 @@ samples alone, so any chunking of a sound gives the same bits. A Plan holds the 
 threads; a Stream holds everything that changes. Kernels run without the GIL.
 """
 
-from libc.math cimport log
 from libc.stdint cimport uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
-from vec cimport VF_LANES, vf, vf_load, vf_max, vf_set, vf_sqrt
-from ln cimport vf_ln
-from fft_general cimport Bluestein, Signal, Stockham, chirp_transform, factorize, transform
+from codelets cimport COLUMN_ENTRIES, ROW_ENTRIES, column_entries, column_entry, row_entries, row_entry
+from fft_general cimport factorize
+from kernels cimport CHUNK, Scratch, Tables, run_chunk
+from vec cimport VF_LANES, vf
 
 import numpy as np
 
@@ -30,303 +29,161 @@ from auricle.frontend import tables
 
 LANES = VF_LANES
 
-cdef float FLOAT_MAX = 3.4028234663852886e38
-cdef float RESCUE_GAIN = 2.0 ** -64
-cdef double LN_RESCUE = 44.3614195558364998  # 64·ln 2
-
 
 cdef class Plan:
     """The constant tables of one spec (its normalisation aside). Immutable, shared by streams and threads."""
 
     cdef readonly object spec
-    cdef readonly Py_ssize_t frame_length, hop, bands, front, back, reach
-    cdef bint drop_last, remove_dc, magnitude, reflect, compressed
-    cdef float emphasis, floor, offset, log_scale
-    cdef Py_ssize_t rows, stride                  # the gathered block: rows × stride floats
-    cdef int bins, half_length
-    cdef bint packed, chirped
-    cdef float[::1] window, weights
-    cdef int[::1] offsets, first_bin, n_bins
-    cdef Stockham stockham
-    cdef Bluestein bluestein
-    cdef list keep                                # arrays whose memory the structs point into
-    cdef const float* half_cosine
-    cdef const float* half_sine
+    cdef readonly Py_ssize_t front, back, reach   # samples of padding, and of the past that the end's mirror needs
+    cdef bint drop_last, reflect
+    cdef Tables t
+    cdef list keep                                # the arrays that t points into
 
     def __init__(self, spec):
         self.spec = spec
         self.keep = []
-        self.frame_length, self.hop, self.bands = spec.frame_length, spec.hop, spec.bands
         self.front, self.back = spec.front_samples, spec.back_samples
         self.reflect = spec.padding == "centre-reflect"
         self.reach = self.front + 1 if self.reflect else 0
         self.drop_last = spec.drop_last_frame
-        self.remove_dc = spec.remove_dc
-        self.emphasis = spec.preemphasis
-        self.magnitude = spec.spectrum == "magnitude"
-        self.compressed = spec.compression != "none"
-        self.floor, self.offset = spec.floor, spec.offset
-        self.log_scale = _log_scale(spec)
-        self.bins = spec.bins
-        self.window = tables.window(spec).astype(np.float32)
-        self._plan_block()
+        self.t.frame_length, self.t.hop = spec.frame_length, spec.hop
+        self.t.bins, self.t.bands, self.t.fft_size = spec.bins, spec.bands, spec.fft_size
+        self.t.remove_dc = spec.remove_dc
+        self.t.emphasis = spec.preemphasis
+        self.t.magnitude = spec.spectrum == "magnitude"
+        self.t.compressed = spec.compression != "none"
+        self.t.floor, self.t.offset = spec.floor, spec.offset
+        self.t.log_scale = tables.log_scale(spec)
         self._plan_bank(spec)
-        self._plan_transform(spec.fft_size)
+        if not self._plan_codelets(spec):
+            self._plan_general(spec)
 
-    def _plan_block(self):
-        # Sample j of the frame in lane l is row j % rows, column l + j // rows.
-        j = np.arange(self.frame_length)
-        self.rows = min(self.hop, self.frame_length)
-        self.stride = VF_LANES + (self.frame_length - 1) // self.hop
-        self.offsets = ((j % self.hop) * self.stride + j // self.hop).astype(np.int32)
+    cdef const float* _floats(self, values):
+        cdef const float[::1] array = np.ascontiguousarray(values, dtype=np.float32).ravel()
+        self.keep.append(array)
+        return &array[0] if array.shape[0] else NULL
 
-    def _plan_bank(self, spec):
+    cdef const int* _ints(self, values):
+        cdef const int[::1] array = np.ascontiguousarray(values, dtype=np.intc).ravel()
+        self.keep.append(array)
+        return &array[0]
+
+    cdef object _places(self, spec):
+        """Where sample j of the frame that begins at column 0 stands in the chunk: row j % hop, column j // hop."""
+        self.t.rows = min(spec.hop, spec.frame_length)
+        columns = CHUNK + (spec.frame_length - 1) // spec.hop
+        self.t.stride = -(-columns // VF_LANES) * VF_LANES
+        j = np.arange(spec.frame_length)
+        places = j % spec.hop * self.t.stride + j // spec.hop
+        if spec.preemphasis:
+            places[0] = self.t.rows * self.t.stride
+        return places
+
+    cdef object _plan_bank(self, spec):
         if spec.filterbank == "bins":
-            self.first_bin = np.arange(self.bands, dtype=np.int32)
-            self.n_bins = np.ones(self.bands, dtype=np.int32)
-            self.weights = np.ones(self.bands, dtype=np.float32)
+            self.t.first_bin = self._ints(np.arange(spec.bands))
+            self.t.n_bins = self._ints(np.ones(spec.bands))
+            self.t.weights = self._floats(np.ones(spec.bands))
             return
         dense = tables.mel_weights(spec).astype(np.float32)
         used = dense > 0
-        self.n_bins = used.sum(axis=1, dtype=np.int32)
-        self.first_bin = used.argmax(axis=1).astype(np.int32)
-        self.weights = np.ascontiguousarray(dense[used])
+        self.t.first_bin = self._ints(used.argmax(axis=1))
+        self.t.n_bins = self._ints(used.sum(axis=1))
+        self.t.weights = self._floats(dense[used])
 
-    def _plan_transform(self, int fft_size):
+    cdef bint _plan_codelets(self, spec) except -1:
+        """The pair of codelets with the fewest operations; false if no pair makes the size."""
+        cdef const row_entry* row = NULL
+        cdef Py_ssize_t i, c, cost, best = 0
+        for i in range(ROW_ENTRIES):
+            for c in range(COLUMN_ENTRIES):
+                if row_entries[i].points * column_entries[c].points != spec.fft_size:
+                    continue
+                if row_entries[i].inputs * column_entries[c].points < spec.frame_length:
+                    continue
+                cost = row_entries[i].operations * column_entries[c].points
+                cost += column_entries[c].operations * row_entries[i].points // 2
+                if row == NULL or cost < best:
+                    row, best, self.t.columns = &row_entries[i], cost, &column_entries[c]
+        if row == NULL:
+            return False
+        self.t.row = row.levelled if spec.remove_dc else row.plain
+        self.t.row_points, self.t.row_inputs = row.points, row.inputs
+        # Samples past the frame are read from its beginning, and their window is zero.
+        self.t.offsets = self._ints(tables.by_column(self._places(spec), row.inputs, self.t.columns.points))
+        self.t.window = self._floats(tables.by_column(tables.window(spec), row.inputs, self.t.columns.points))
+        self.t.twiddles = self._floats(tables.column_twiddles(row.points, self.t.columns.points))
+        return True
+
+    cdef object _plan_general(self, spec):
         # A real transform of even length is a complex one of half the length and a pass that takes it apart.
-        self.packed = fft_size % 2 == 0
-        self.half_length = fft_size // 2 if self.packed else fft_size
-        self.half_cosine, self.half_sine = self._table(tables.twiddles(fft_size))
-        self.chirped = not factorize(&self.stockham, self.half_length)
-        if not self.chirped:
-            self.stockham.cosine, self.stockham.sine = self._table(tables.twiddles(self.half_length))
+        self.t.row = NULL
+        self.t.offsets, self.t.window = self._ints(self._places(spec)), self._floats(tables.window(spec))
+        self.t.packed = spec.fft_size % 2 == 0
+        self.t.half_length = spec.fft_size // 2 if self.t.packed else spec.fft_size
+        cosine, sine = tables.twiddles(spec.fft_size)
+        self.t.half_cosine, self.t.half_sine = self._floats(cosine), self._floats(sine)
+        self.t.chirped = not factorize(&self.t.stockham, self.t.half_length)
+        if not self.t.chirped:
+            cosine, sine = tables.twiddles(self.t.half_length)
+            self.t.stockham.cosine, self.t.stockham.sine = self._floats(cosine), self._floats(sine)
             return
-        inner = 1 << (2 * self.half_length - 2).bit_length()
-        factorize(&self.bluestein.inner, inner)
-        self.bluestein.length = self.half_length
-        self.bluestein.inner.cosine, self.bluestein.inner.sine = self._table(tables.twiddles(inner))
-        wave, response = tables.chirp(self.half_length, inner)
-        self.bluestein.chirp_re, self.bluestein.chirp_im = self._table((wave.real, wave.imag))
-        self.bluestein.filter_re, self.bluestein.filter_im = self._table((response.real, response.imag))
-
-    cdef (const float*, const float*) _table(self, pair):
-        cdef float[::1] first = pair[0].astype(np.float32)
-        cdef float[::1] second = pair[1].astype(np.float32)
-        self.keep.append(first)
-        self.keep.append(second)
-        return &first[0], &second[0]
+        inner = 1 << (2 * self.t.half_length - 2).bit_length()
+        factorize(&self.t.bluestein.inner, inner)
+        self.t.bluestein.length = self.t.half_length
+        cosine, sine = tables.twiddles(inner)
+        self.t.bluestein.inner.cosine, self.t.bluestein.inner.sine = self._floats(cosine), self._floats(sine)
+        wave, response = tables.chirp(self.t.half_length, inner)
+        self.t.bluestein.chirp_re, self.t.bluestein.chirp_im = self._floats(wave.real), self._floats(wave.imag)
+        self.t.bluestein.filter_re = self._floats(response.real)
+        self.t.bluestein.filter_im = self._floats(response.imag)
 
     cdef Py_ssize_t frames(self, Py_ssize_t n) noexcept nogil:
         """FeatureSpec.frames."""
-        cdef Py_ssize_t room = n + self.front + self.back - self.frame_length
+        cdef Py_ssize_t room = n + self.front + self.back - self.t.frame_length
         if n <= 0 or room < 0:
             return 0
-        return max(room // self.hop + 1 - self.drop_last, 0)
+        return max(room // self.t.hop + 1 - self.drop_last, 0)
 
 
-def _log_scale(spec):
-    """What turns ln into the spec's logarithm."""
-    scale = {"none": 0.0, "ln": 1.0, "log10": 1 / np.log(10.0), "db": 10 / np.log(10.0)}[spec.compression]
-    return 2 * scale if spec.compression == "db" and spec.spectrum == "magnitude" else scale
-
-
-cdef struct Scratch:
-    # Working memory of one running block; vectors of VF_LANES frames.
-    float* block      # rows × stride samples
-    vf* values        # bands
-    vf* spectrum      # bins
-    Signal a, b       # the transform's two sides
-
-
-cdef inline Py_ssize_t inner_length(Plan plan) noexcept nogil:
-    return plan.bluestein.inner.length if plan.chirped else plan.half_length
-
-
-cdef void* allocate_scratch(Plan plan, Scratch* s) noexcept nogil:
-    """One allocation, carved up; returns what to free, or NULL."""
-    cdef Py_ssize_t m = inner_length(plan) + 1
-    cdef Py_ssize_t block = (plan.rows * plan.stride + VF_LANES) // VF_LANES + 1
-    cdef void* memory = malloc((block + plan.bands + plan.bins + 4 * m + 1) * sizeof(vf))
+cdef void* allocate(const Tables* t, Scratch* s) noexcept nogil:
+    """The scratch of a stream in one allocation; returns what to free, or NULL. Zeros, since idle lanes read it."""
+    cdef Py_ssize_t chunk = (t.rows + 1) * t.stride // VF_LANES, sums = 2 * t.stride // VF_LANES
+    cdef Py_ssize_t columns = 0, general = 0
+    cdef void* memory
     cdef vf* at
+    if t.row != NULL:
+        columns = 2 * (t.row_points // 2 + 1) * t.columns.points
+    else:
+        general = t.bluestein.inner.length if t.chirped else t.half_length
+    # One vector before the chunk: pre-emphasis looks at the sample before the first and drops it.
+    memory = calloc(2 + chunk + sums + t.bands + t.bins + columns + 4 * general, sizeof(vf))
     if memory == NULL:
         return NULL
-    at = <vf*> ((<uintptr_t> memory + sizeof(vf) - 1) // sizeof(vf) * sizeof(vf))
-    s.block = <float*> at
-    s.values = at + block
-    s.spectrum = s.values + plan.bands
-    s.a.re = s.spectrum + plan.bins
-    s.a.im = s.a.re + m
-    s.b.re = s.a.im + m
-    s.b.im = s.b.re + m
+    at = <vf*> ((<uintptr_t> memory + 2 * sizeof(vf) - 1) // sizeof(vf) * sizeof(vf))
+    s.chunk = <float*> at
+    s.sums = <float*> (at + chunk)
+    s.values = at + chunk + sums
+    s.spectrum = s.values + t.bands
+    s.columns = s.spectrum + t.bins
+    s.a.re = s.columns + columns
+    s.a.im = s.a.re + general
+    s.b.re = s.a.im + general
+    s.b.im = s.b.re + general
     return memory
 
 
-cdef void gather(Plan plan, const float* x, Py_ssize_t count, float gain, float* block) noexcept nogil:
-    """x ((count - 1)·hop + frame_length,) → block (rows, stride): row r, column c is x[c·hop + r]; idle ones zero."""
-    cdef Py_ssize_t r, c, used, n = (count - 1) * plan.hop + plan.frame_length
-    for r in range(plan.rows):
-        used = min((n - r + plan.hop - 1) // plan.hop, plan.stride)
-        for c in range(used):
-            block[r * plan.stride + c] = x[c * plan.hop + r] * gain
-        for c in range(used, plan.stride):
-            block[r * plan.stride + c] = 0
-
-
-cdef inline vf windowed(Plan plan, const float* block, vf level, Py_ssize_t j) noexcept nogil:
-    """Sample j of the frames: pre-emphasised, less ``level``, times the window; zero past the frame."""
-    cdef vf v
-    if j >= plan.frame_length:
-        return vf_set(0)
-    v = vf_load(block + plan.offsets[j])
-    if plan.emphasis != 0:
-        v = v - plan.emphasis * vf_load(block + plan.offsets[j - 1 if j > 0 else 0])
-    return (v - level) * plan.window[j]
-
-
-cdef vf frame_level(Plan plan, const float* block) noexcept nogil:
-    """What to subtract from the pre-emphasised samples so that the frames' means are gone: (1 - a)·mean."""
-    cdef vf total = vf_set(0), part
-    cdef Py_ssize_t j, first
-    if not plan.remove_dc:
-        return total
-    # Sums of sums: a single long one would round at the size of the whole.
-    for first in range(0, plan.frame_length, 16):
-        part = vf_set(0)
-        for j in range(first, min(first + 16, plan.frame_length)):
-            part = part + vf_load(block + plan.offsets[j])
-        total = total + part
-    return total * ((<float> 1.0 - plan.emphasis) / <float> plan.frame_length)
-
-
-cdef void analyse(Plan plan, const float* block, Scratch* s) noexcept nogil:
-    """block (rows, stride) → s.spectrum (bins,): |X|² or |X| of the frames."""
-    cdef vf level = frame_level(plan, block)
-    cdef Py_ssize_t i, k, m = plan.half_length
-    cdef Signal z
-    cdef vf even_re, even_im, odd_re, odd_im, re, im
-    cdef float wr, wi
-    for i in range(m):
-        if plan.packed:
-            s.a.re[i] = windowed(plan, block, level, 2 * i)
-            s.a.im[i] = windowed(plan, block, level, 2 * i + 1)
-        else:
-            s.a.re[i] = windowed(plan, block, level, i)
-            s.a.im[i] = vf_set(0)
-    if plan.chirped:
-        z = chirp_transform(&plan.bluestein, s.a, s.b)
-    else:
-        z = transform(&plan.stockham, s.a, s.b)
-    for k in range(plan.bins):
-        if plan.packed:
-            # Z[k] = E[k] + i·O[k] with E, O the transforms of even and odd samples; X[k] = E[k] + ω^k·O[k].
-            i = k if k < m else 0
-            even_re = (z.re[i] + z.re[(m - k) % m]) * <float> 0.5
-            even_im = (z.im[i] - z.im[(m - k) % m]) * <float> 0.5
-            odd_re = (z.im[i] + z.im[(m - k) % m]) * <float> 0.5
-            odd_im = (z.re[(m - k) % m] - z.re[i]) * <float> 0.5
-            wr = plan.half_cosine[k]
-            wi = -plan.half_sine[k]
-            re = even_re + (odd_re * wr - odd_im * wi)
-            im = even_im + (odd_re * wi + odd_im * wr)
-        else:
-            re = z.re[k]
-            im = z.im[k]
-        s.spectrum[k] = re * re + im * im
-        if plan.magnitude:
-            s.spectrum[k] = vf_sqrt(s.spectrum[k])
-
-
-cdef void bank(Plan plan, const vf* spectrum, vf* values) noexcept nogil:
-    """spectrum (bins,) → values (bands,): the sum of each band's bins by their weights."""
-    cdef const float* weight = &plan.weights[0] if plan.weights.shape[0] else NULL
-    cdef const vf* bins
-    cdef Py_ssize_t b
-    cdef int i
-    cdef vf total
-    for b in range(plan.bands):
-        bins = spectrum + plan.first_bin[b]
-        total = vf_set(0)
-        for i in range(plan.n_bins[b]):
-            total = total + bins[i] * weight[i]
-        weight += plan.n_bins[b]
-        values[b] = total
-
-
-cdef void compress(Plan plan, vf* values) noexcept nogil:
-    """values (bands,) in place: the logarithm of max(v, floor) + offset."""
-    cdef vf floor = vf_set(plan.floor)
-    cdef Py_ssize_t b
-    for b in range(plan.bands):
-        values[b] = vf_ln(vf_max(values[b], floor) + plan.offset) * plan.log_scale
-
-
-cdef void scatter(Plan plan, const vf* values, Py_ssize_t count, float* out, Py_ssize_t out_stride) noexcept nogil:
-    """values (bands,) of vectors → out (count, bands)."""
-    cdef const float* lanes = <const float*> values
-    cdef Py_ssize_t l, b
-    for l in range(count):
-        for b in range(plan.bands):
-            out[l * out_stride + b] = lanes[b * VF_LANES + l]
-
-
-cdef bint overflowed(Plan plan, const vf* values, Py_ssize_t lane) noexcept nogil:
-    cdef const float* lanes = <const float*> values
-    cdef Py_ssize_t b
-    for b in range(plan.bands):
-        if not lanes[b * VF_LANES + lane] <= FLOAT_MAX:
-            return True
-    return False
-
-
-cdef void rescue(Plan plan, const vf* values, Py_ssize_t lane, float* out) noexcept nogil:
-    """Values of a frame that was scaled down by RESCUE_GAIN (lane of values) → out (bands,), scaled back."""
-    cdef const float* lanes = <const float*> values
-    cdef double gain = 1.0 / RESCUE_GAIN, lift = LN_RESCUE, v
-    cdef Py_ssize_t b
-    if not plan.magnitude:
-        gain *= gain
-        lift *= 2
-    for b in range(plan.bands):
-        v = lanes[b * VF_LANES + lane]
-        if not plan.compressed:
-            out[b] = <float> (v * gain)
-        elif v * gain < FLOAT_MAX:
-            out[b] = <float> (log(max(v * gain, <double> plan.floor) + plan.offset) * plan.log_scale)
-        else:
-            out[b] = <float> ((log(v) + lift) * plan.log_scale)
-
-
-cdef void run_block(Plan plan, const float* x, Py_ssize_t count, float* out, Py_ssize_t out_stride, Scratch* s) noexcept nogil:
-    """count ≤ VF_LANES frames from x on → out (count, bands), rows out_stride apart."""
-    cdef bint spoilt[64]
-    cdef bint any_spoilt = False
-    cdef Py_ssize_t l
-    gather(plan, x, count, 1, s.block)
-    analyse(plan, s.block, s)
-    bank(plan, s.spectrum, s.values)
-    for l in range(count):
-        spoilt[l] = overflowed(plan, s.values, l)
-        any_spoilt |= spoilt[l]
-    if plan.compressed:
-        compress(plan, s.values)
-    scatter(plan, s.values, count, out, out_stride)
-    if any_spoilt:
-        # Power of a sound beyond ±1e18 leaves float32's range; its logarithm does not.
-        gather(plan, x, count, RESCUE_GAIN, s.block)
-        analyse(plan, s.block, s)
-        bank(plan, s.spectrum, s.values)
-        for l in range(count):
-            if spoilt[l]:
-                rescue(plan, s.values, l, out + l * out_stride)
-
-
-cdef void run_frames(Plan plan, const float* x, Py_ssize_t count, float* out, Py_ssize_t out_stride, Scratch* s) noexcept nogil:
-    """x ((count - 1)·hop + frame_length,) → out (count, bands), a block at a time."""
-    cdef Py_ssize_t done = 0, step
+cdef void run_frames(
+    const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float* out, Py_ssize_t out_stride, Scratch* s
+) noexcept nogil:
+    """x (n,) → the count frames at its beginning, out (count, bands), a chunk at a time."""
+    cdef Py_ssize_t done = 0
     while done < count:
-        step = min(count - done, <Py_ssize_t> VF_LANES)
-        run_block(plan, x + done * plan.hop, step, out + done * out_stride, out_stride, s)
-        done += step
+        run_chunk(
+            t, x + done * t.hop, n - done * t.hop, min(count - done, <Py_ssize_t> CHUNK),
+            out + done * out_stride, out_stride, s,
+        )
+        done += CHUNK
 
 
 cdef class Stream:
@@ -346,9 +203,9 @@ cdef class Stream:
 
     def __cinit__(self, Plan plan):
         self.plan = plan
-        self.capacity = plan.front + 3 * plan.frame_length + plan.hop + plan.reach + plan.back
+        self.capacity = plan.front + 3 * plan.t.frame_length + plan.t.hop + plan.reach + plan.back
         self.held = <float*> malloc(self.capacity * sizeof(float))
-        self.memory = allocate_scratch(plan, &self.scratch)
+        self.memory = allocate(&plan.t, &self.scratch)
         if self.held == NULL or self.memory == NULL:
             raise MemoryError
         memset(self.held, 0, plan.front * sizeof(float))
@@ -369,7 +226,7 @@ cdef class Stream:
             if not self.primed:
                 n -= self._prime(&at, n)
             count = self._completed(n) - self.emitted
-            result = np.empty((count, self.plan.bands), np.float32) if out is None else out[:count]
+            result = np.empty((count, self.plan.t.bands), np.float32) if out is None else out[:count]
             rows = result
             with nogil:
                 self._feed(at, n, count, &rows[0, 0] if count else NULL, rows.strides[0] // <Py_ssize_t> sizeof(float))
@@ -385,15 +242,12 @@ cdef class Stream:
         try:
             self.finished = True
             count = self.plan.frames(self.samples) - self.emitted
-            result = np.empty((count, self.plan.bands), np.float32) if out is None else out[:count]
+            result = np.empty((count, self.plan.t.bands), np.float32) if out is None else out[:count]
             rows = result
             if count:
                 with nogil:
                     self._pad_end()
-                    run_frames(
-                        self.plan, self.held + (self.emitted * self.plan.hop - self.base), count,
-                        &rows[0, 0], rows.strides[0] // <Py_ssize_t> sizeof(float), &self.scratch,
-                    )
+                    self._run_held(self.end, count, &rows[0, 0], rows.strides[0] // <Py_ssize_t> sizeof(float))
                 self.emitted += count
         finally:
             self.busy = False
@@ -422,18 +276,25 @@ cdef class Stream:
 
     cdef Py_ssize_t _completed(self, Py_ssize_t n) noexcept:
         """How many frames are complete once n more samples are in."""
-        cdef Py_ssize_t room = self.plan.front + self.samples + n - self.plan.frame_length
+        cdef Py_ssize_t room = self.plan.front + self.samples + n - self.plan.t.frame_length
         if not self.primed or room < 0:
             return self.emitted
-        return max(min(room // self.plan.hop + 1, self.plan.frames(self.samples + n)), self.emitted)
+        return max(min(room // self.plan.t.hop + 1, self.plan.frames(self.samples + n)), self.emitted)
 
     cdef void _append(self, const float* x, Py_ssize_t n) noexcept nogil:
         if n > 0:
             memcpy(self.held + (self.end - self.base), x, n * sizeof(float))
             self.end += n
 
+    cdef void _run_held(self, Py_ssize_t end, Py_ssize_t count, float* out, Py_ssize_t out_stride) noexcept nogil:
+        """The next count frames from what is held up to position end."""
+        cdef Py_ssize_t first = self.emitted * self.plan.t.hop
+        run_frames(
+            &self.plan.t, self.held + (first - self.base), end - first, count, out, out_stride, &self.scratch
+        )
+
     cdef void _feed(self, const float* x, Py_ssize_t n, Py_ssize_t count, float* out, Py_ssize_t out_stride) noexcept nogil:
-        cdef Py_ssize_t hop = self.plan.hop, length = self.plan.frame_length
+        cdef Py_ssize_t hop = self.plan.t.hop, length = self.plan.t.frame_length
         cdef Py_ssize_t start = self.end                       # position of x[0]
         cdef Py_ssize_t target = self.emitted + count
         cdef Py_ssize_t split = min(max((start + hop - 1) // hop, self.emitted), target)  # frames from here lie in x
@@ -442,11 +303,11 @@ cdef class Stream:
             # Frames that began in what is held: lend it as much of x as the last of them needs, then take it back.
             lent = (split - 1) * hop + length - start
             self._append(x, lent)
-            run_frames(self.plan, self.held + (self.emitted * hop - self.base), split - self.emitted, out, out_stride, &self.scratch)
+            self._run_held(self.end, split - self.emitted, out, out_stride)
             self.end = start
         if split < target:
             run_frames(
-                self.plan, x + (split * hop - start), target - split,
+                &self.plan.t, x + (split * hop - start), n - (split * hop - start), target - split,
                 out + (split - self.emitted) * out_stride, out_stride, &self.scratch,
             )
         self.emitted = target

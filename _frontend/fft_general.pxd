@@ -51,7 +51,10 @@ cdef inline bint factorize(Stockham* plan, int length) noexcept:
 cdef inline void pass_4(const Stockham* plan, int span, int stride, Signal x, Signal y) noexcept nogil:
     """span = points of the sub-transforms, stride = how many of them; x and y (length,)."""
     cdef int p, q, quarter = span // 4
-    cdef vf *xr, *xi, *yr, *yi
+    cdef vf* xr
+    cdef vf* xi
+    cdef vf* yr
+    cdef vf* yi
     cdef vf ar, ai, br, bi, cr, ci, dr, di
     cdef float w1r, w1i, w2r, w2i, w3r, w3i
     for p in range(quarter):

@@ -4,6 +4,7 @@
  * level is compiled with. Loads and stores through `vfu` may be unaligned; `vf` itself must lie on its own size.
  */
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -48,4 +49,18 @@ static inline vf vf_sqrt(vf v) {
         v[lane] = __builtin_sqrtf(v[lane]);
     return v;
 #endif
+}
+
+/* Four by four floats, rows to columns: src[i·src_stride + j] → dst[j·dst_stride + i]. */
+typedef float vf4 __attribute__((vector_size(16)));
+typedef float vf4u __attribute__((vector_size(16), aligned(4), may_alias));
+static inline void transpose_4x4(const float *src, ptrdiff_t src_stride, float *dst, ptrdiff_t dst_stride) {
+    const vf4 a = *(const vf4u *)src, b = *(const vf4u *)(src + src_stride);
+    const vf4 c = *(const vf4u *)(src + 2 * src_stride), d = *(const vf4u *)(src + 3 * src_stride);
+    const vf4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const vf4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(vf4u *)dst = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+    *(vf4u *)(dst + dst_stride) = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+    *(vf4u *)(dst + 2 * dst_stride) = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+    *(vf4u *)(dst + 3 * dst_stride) = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
 }

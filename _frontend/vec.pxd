@@ -14,3 +14,4 @@ cdef extern from "vec.h" nogil:
     vf vf_select(vi m, vf a, vf b)
     vf vf_max(vf a, vf b)
     vf vf_sqrt(vf v)
+    void transpose_4x4(const float* src, Py_ssize_t src_stride, float* dst, Py_ssize_t dst_stride)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .spec import FeatureSpec
 
-__all__ = ["chirp", "mel_weights", "twiddles", "window"]
+__all__ = ["by_column", "chirp", "column_twiddles", "log_scale", "mel_weights", "twiddles", "window"]
 
 Array = npt.NDArray[np.float64]
 
@@ -97,3 +98,22 @@ def chirp(length: int, inner_length: int) -> tuple[npt.NDArray[np.complex128], n
     mirrored[:length] = wave.conj()
     mirrored[inner_length - length + 1 :] = wave[:0:-1].conj()
     return wave, np.fft.fft(mirrored) / inner_length
+
+
+def by_column(values: npt.NDArray[Any], rows: int, columns: int) -> npt.NDArray[Any]:
+    """values[columns·r + c] at [c, r], shape (columns, rows), filled up with zeros."""
+    filled = np.zeros(rows * columns, dtype=values.dtype)
+    filled[: values.size] = values
+    return filled.reshape(rows, columns).T
+
+
+def column_twiddles(rows: int, columns: int) -> Array:
+    """exp(-2πi·kc / (rows·columns)) as pairs, shape (rows // 2 + 1, columns, 2)."""
+    turns = 2 * np.pi * np.outer(np.arange(rows // 2 + 1), np.arange(columns)) / (rows * columns)
+    return np.stack([np.cos(turns), -np.sin(turns)], axis=-1)
+
+
+def log_scale(spec: FeatureSpec) -> float:
+    """What turns the natural logarithm into the spec's: decibels are 10·log10 of power, 20·log10 of magnitude."""
+    decibels = 20.0 if spec.spectrum == "magnitude" else 10.0
+    return {"none": 0.0, "ln": 1.0, "log10": 1 / math.log(10), "db": decibels / math.log(10)}[spec.compression]

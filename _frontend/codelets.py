@@ -1,0 +1,314 @@
+"""Writes straight-line DFT codelets in C, ``generated/codelets.h``; runs at build time.
+
+A real DFT of N = rows·columns points is done in two steps. Sample j = columns·r + c. For every column c a *row
+codelet* takes the real DFT over r (window, mean and zero padding fused into its loads). Then for every k < rows/2 + 1 a
+*column codelet* multiplies by the twiddles, takes the complex DFT over c and stores |X|². There is no bit reversal and
+no pass afterwards. Both steps work on vectors of frames, so a codelet is the scalar algorithm with another type.
+
+How a codelet is made: the DFT is run on symbols instead of numbers (``dft``: Good-Thomas where factors are coprime,
+split radix for powers of two, Cooley-Tukey otherwise, the definition with its symmetry for primes). ``Graph`` keeps
+every expression once, up to sign, and folds zeros and ones; what is real, zero or symmetric about the input then
+prunes the graph by itself. What the outputs need is printed in depth-first order.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+
+# (points, inputs that are not zero). The shorter ones are frames of 400 or 800 samples in an FFT of 512 or 1024.
+ROWS = [(8, 8), (10, 10), (12, 12), (14, 14), (15, 15), (16, 16), (20, 20), (24, 24), (25, 25), (28, 28), (30, 30)]
+ROWS += [(32, 25), (32, 32), (35, 35), (40, 40), (48, 48), (50, 50), (60, 60), (64, 64)]
+COLUMNS = [8, 9, 10, 12, 14, 15, 16, 20, 24, 25, 32]
+
+Term = tuple[int, int]  # sign (0 for zero) and node
+ZERO: Term = (0, 0)
+Complex = tuple[Term, Term]
+
+
+class Graph:
+    """Expressions, each kept once: a term is a node with a sign, so that a - b and b - a are one node."""
+
+    def __init__(self) -> None:
+        self.nodes: list[tuple[object, ...]] = []
+        self.index: dict[tuple[object, ...], int] = {}
+
+    def node(self, *key: object) -> int:
+        if key not in self.index:
+            self.index[key] = len(self.nodes)
+            self.nodes.append(key)
+        return self.index[key]
+
+    def load(self, name: str) -> Term:
+        return 1, self.node("load", name)
+
+    def add(self, a: Term, b: Term) -> Term:
+        if not a[0] or not b[0]:
+            return a if a[0] else b
+        if a == (-b[0], b[1]):
+            return ZERO
+        (sign, first), (other, second) = sorted((a, b), key=lambda term: term[1])
+        return sign, self.node("add" if sign == other else "sub", first, second)
+
+    def sub(self, a: Term, b: Term) -> Term:
+        return self.add(a, (-b[0], b[1]))
+
+    def mul(self, factor: float, a: Term) -> Term:
+        if not a[0] or abs(factor) < 1e-12:
+            return ZERO
+        sign = a[0] if factor > 0 else -a[0]
+        # Rounded so that cosines and sines that are equal by symmetry are one constant.
+        magnitude = round(abs(factor), 14)
+        return (sign, a[1]) if magnitude == 1 else (sign, self.node("mul", magnitude, a[1]))
+
+
+def turn(graph: Graph, numerator: int, denominator: int, z: Complex) -> Complex:
+    """z·exp(-2πi·numerator/denominator)"""
+    angle = 2 * math.pi * (numerator % denominator) / denominator
+    c, s = math.cos(angle), math.sin(angle)
+    re, im = z
+    if abs(abs(c) - abs(s)) < 1e-12:
+        # An odd multiple of 45°: sums first, so that the product can fuse into what is added to it.
+        if c * s > 0:
+            return graph.mul(c, graph.add(re, im)), graph.mul(c, graph.sub(im, re))
+        return graph.mul(c, graph.sub(re, im)), graph.mul(c, graph.add(re, im))
+    return (
+        graph.add(graph.mul(c, re), graph.mul(s, im)),
+        graph.sub(graph.mul(c, im), graph.mul(s, re)),
+    )
+
+
+def dft(graph: Graph, x: list[Complex]) -> list[Complex]:
+    """X[k] = Σ x[n]·exp(-2πi·nk/len(x)), on symbols."""
+    n = len(x)
+    if n == 1:
+        return x
+    if n == 2:
+        return [plus(graph, x[0], x[1]), minus(graph, x[0], x[1])]
+    if n & (n - 1) == 0:
+        return split_radix(graph, x)
+    p = next(p for p in (2, 3, 5, 7) if n % p == 0)
+    q = p
+    while n % (q * p) == 0:
+        q *= p
+    if q == n:
+        return prime(graph, x) if n == p else cooley_tukey(graph, x, p)
+    return good_thomas(graph, x, q)
+
+
+def plus(graph: Graph, a: Complex, b: Complex) -> Complex:
+    return graph.add(a[0], b[0]), graph.add(a[1], b[1])
+
+
+def minus(graph: Graph, a: Complex, b: Complex) -> Complex:
+    return graph.sub(a[0], b[0]), graph.sub(a[1], b[1])
+
+
+def times_minus_i(z: Complex) -> Complex:
+    (sign, node) = z[0]
+    return z[1], (-sign, node)
+
+
+def split_radix(graph: Graph, x: list[Complex]) -> list[Complex]:
+    """Duhamel and Hollmann (1984), in the conjugate-pair form of Kamar and Elcherif (1989)."""
+    n = len(x)
+    quarter = n // 4
+    even = dft(graph, x[::2])
+    after = dft(graph, x[1::4])
+    before = dft(graph, [x[4 * i - 1] for i in range(quarter)])
+    out = even + even
+    for k in range(quarter):
+        a, b = turn(graph, k, n, after[k]), turn(graph, -k, n, before[k])
+        total, difference = plus(graph, a, b), times_minus_i(minus(graph, a, b))
+        out[k], out[k + 2 * quarter] = plus(graph, even[k], total), minus(graph, even[k], total)
+        out[k + quarter] = plus(graph, even[k + quarter], difference)
+        out[k + 3 * quarter] = minus(graph, even[k + quarter], difference)
+    return out
+
+
+def cooley_tukey(graph: Graph, x: list[Complex], p: int) -> list[Complex]:
+    """n = p·q: transforms over strides of p, twiddles, transforms of p."""
+    n, q = len(x), len(x) // p
+    inner = [dft(graph, x[i::p]) for i in range(p)]
+    out = [(ZERO, ZERO)] * n
+    for k in range(q):
+        for j, value in enumerate(dft(graph, [turn(graph, i * k, n, inner[i][k]) for i in range(p)])):
+            out[k + q * j] = value
+    return out
+
+
+def good_thomas(graph: Graph, x: list[Complex], p: int) -> list[Complex]:
+    """n = p·q with p and q coprime: a two-dimensional transform without twiddles."""
+    n, q = len(x), len(x) // p
+    rows = [dft(graph, [x[(q * i + p * j) % n] for j in range(q)]) for i in range(p)]
+    out = [(ZERO, ZERO)] * n
+    for k2 in range(q):
+        for k1, value in enumerate(dft(graph, [rows[i][k2] for i in range(p)])):
+            out[(q * pow(q, -1, p) * k1 + p * pow(p, -1, q) * k2) % n] = value
+    return out
+
+
+def prime(graph: Graph, x: list[Complex]) -> list[Complex]:
+    """The definition, with x[u] and x[p-u] taken together: their sum meets cosines only, their difference sines."""
+    p = len(x)
+    pairs = [(plus(graph, x[u], x[p - u]), minus(graph, x[u], x[p - u])) for u in range(1, (p + 1) // 2)]
+    out = [x[0]] * p
+    for total, _ in pairs:
+        out[0] = plus(graph, out[0], total)
+    for k in range(1, (p + 1) // 2):
+        c: Complex = x[0]
+        s: Complex = (ZERO, ZERO)
+        for u, (total, difference) in enumerate(pairs, 1):
+            angle = 2 * math.pi * (u * k % p) / p
+            c = plus(graph, c, (graph.mul(math.cos(angle), total[0]), graph.mul(math.cos(angle), total[1])))
+            s = plus(graph, s, (graph.mul(math.sin(angle), difference[0]), graph.mul(math.sin(angle), difference[1])))
+        out[k], out[p - k] = plus(graph, c, times_minus_i(s)), minus(graph, c, times_minus_i(s))
+    return out
+
+
+class Printer:
+    """Prints what is asked for, each node once, just after what it needs."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.names: dict[int, str] = {}
+        self.lines: list[str] = []
+        self.operations = 0
+
+    def name(self, node: int) -> str:
+        if node in self.names:
+            return self.names[node]
+        kind, *operands = self.graph.nodes[node]
+        if kind == "load":
+            text = str(operands[0])
+        elif kind == "mul":
+            factor, operand = operands
+            assert isinstance(operand, int)
+            text = f"{factor!r}f * {self.name(operand)}"
+        else:
+            first, second = operands
+            assert isinstance(first, int)
+            assert isinstance(second, int)
+            text = f"{self.name(first)} {'+' if kind == 'add' else '-'} {self.name(second)}"
+            self.operations += 1
+        self.names[node] = f"t{len(self.names)}"
+        self.lines.append(f"    const vf {self.names[node]} = {text};")
+        return self.names[node]
+
+    def value(self, term: Term) -> str:
+        if not term[0]:
+            return "(vf){0}"
+        return self.name(term[1]) if term[0] > 0 else f"-{self.name(term[1])}"
+
+    def power(self, z: Complex) -> str:
+        parts = [f"{name} * {name}" for name in (self.name(term[1]) for term in z if term[0])]
+        self.operations += len(parts)
+        return " + ".join(parts) or "(vf){0}"
+
+    def store(self, target: str, value: Callable[[], str]) -> None:
+        text = value()
+        self.lines.append(f"    {target} = {text};")
+
+
+def function(name: str, parameters: str, printer: Printer) -> str:
+    body = "\n".join(printer.lines)
+    return f"static __attribute__((noinline)) void {name}({parameters}) {{\n{body}\n}}\n"
+
+
+def row(points: int, inputs: int, levelled: bool) -> tuple[str, int]:
+    """Real DFT of one column of samples: the ``points / 2 + 1`` first outputs, ``stride`` vectors apart."""
+    graph = Graph()
+    less = " - level" if levelled else ""
+    x = [(graph.load(f"(vf_load(block + offset[{i}]){less}) * window[{i}]"), ZERO) for i in range(inputs)]
+    out = dft(graph, x + [(ZERO, ZERO)] * (points - inputs))
+    printer = Printer(graph)
+    for k in range(points // 2 + 1):
+        for part in (0, 1):
+            if out[k][part][0] or part == 0:
+                printer.store(f"y[{k} * stride + {part}]", lambda k=k, part=part: printer.value(out[k][part]))  # type: ignore[misc]
+    name = f"row_{points}_{inputs}{'_level' if levelled else ''}"
+    parameters = (
+        "const float *block, const int *offset, const float *window, vf level, vf *restrict y, ptrdiff_t stride"
+    )
+    return function(name, parameters, printer), printer.operations + inputs
+
+
+def column(points: int) -> tuple[str, int]:
+    """Complex DFT with twiddles: |X|² to p upward for the first half of the bins, to q downward for the rest."""
+    graph = Graph()
+    x: list[Complex] = [(graph.load("y[0]"), graph.load("y[1]"))]
+    for i in range(1, points):
+        re, im = f"y[{2 * i}]", f"y[{2 * i + 1}]"
+        wr, wi = f"twiddle[{2 * i}]", f"twiddle[{2 * i + 1}]"
+        x.append((graph.load(f"{re} * {wr} - {im} * {wi}"), graph.load(f"{re} * {wi} + {im} * {wr}")))
+    out = dft(graph, x)
+    printer = Printer(graph)
+    half = (points + 1) // 2
+    for k in range(half):
+        printer.store(f"p[{k} * stride]", lambda k=k: printer.power(out[k]))  # type: ignore[misc]
+        if half + k < points:
+            printer.store(f"q[-{half + k} * stride]", lambda k=k: printer.power(out[half + k]))  # type: ignore[misc]
+    parameters = "const vf *restrict y, const float *twiddle, vf *restrict p, vf *restrict q, ptrdiff_t stride"
+    return function(f"column_{points}", parameters, printer), printer.operations + 4 * points
+
+
+def first_column(points: int) -> str:
+    """The column of the row transforms' sums, which is real."""
+    graph = Graph()
+    out = dft(graph, [(graph.load(f"y[{2 * i}]"), ZERO) for i in range(points)])
+    printer = Printer(graph)
+    for k in range(points // 2 + 1):
+        printer.store(f"p[{k} * stride]", lambda k=k: printer.power(out[k]))  # type: ignore[misc]
+    return function(f"first_column_{points}", "const vf *restrict y, vf *restrict p, ptrdiff_t stride", printer)
+
+
+def middle_column(points: int) -> str:
+    """The column of the row transforms' alternating sums: real, with twiddles that do not depend on the rows."""
+    graph = Graph()
+    x = [turn(graph, i, 2 * points, (graph.load(f"y[{2 * i}]"), ZERO)) for i in range(points)]
+    out = dft(graph, x)
+    printer = Printer(graph)
+    for k in range((points + 1) // 2):
+        printer.store(f"p[{k} * stride]", lambda k=k: printer.power(out[k]))  # type: ignore[misc]
+    return function(f"middle_column_{points}", "const vf *restrict y, vf *restrict p, ptrdiff_t stride", printer)
+
+
+HEAD = """/* Written by codelets.py; do not edit. */
+#pragma once
+#include <stddef.h>
+#include "vec.h"
+
+typedef void (*row_codelet)(const float *, const int *, const float *, vf, vf *restrict, ptrdiff_t);
+typedef void (*column_codelet)(const vf *restrict, const float *, vf *restrict, vf *restrict, ptrdiff_t);
+typedef void (*edge_codelet)(const vf *restrict, vf *restrict, ptrdiff_t);
+
+typedef struct { int points, inputs, operations; row_codelet plain, levelled; } row_entry;
+typedef struct { int points, operations; column_codelet column; edge_codelet first, middle; } column_entry;
+
+"""
+
+
+def header() -> str:
+    """The whole file: the codelets and the two tables by which a plan finds them."""
+    parts = [HEAD]
+    rows, columns = [], []
+    for points, inputs in ROWS:
+        plain, operations = row(points, inputs, levelled=False)
+        levelled, _ = row(points, inputs, levelled=True)
+        parts += [plain, levelled]
+        name = f"row_{points}_{inputs}"
+        rows.append(f"    {{{points}, {inputs}, {operations}, {name}, {name}_level}},")
+    for points in COLUMNS:
+        code, operations = column(points)
+        parts += [code, first_column(points), middle_column(points)]
+        entry = f"column_{points}, first_column_{points}, middle_column_{points}"
+        columns.append(f"    {{{points}, {operations}, {entry}}},")
+    parts.append(f"enum {{ ROW_ENTRIES = {len(rows)}, COLUMN_ENTRIES = {len(columns)} }};\n")
+    parts.append("\n".join(["static const row_entry row_entries[] = {", *rows, "};\n"]))
+    parts.append("\n".join(["static const column_entry column_entries[] = {", *columns, "};\n"]))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(header())

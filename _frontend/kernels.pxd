@@ -1,0 +1,279 @@
+# What happens to a block of frames: gather, analyse, bank, compress, scatter (see features.pyx for the design).
+# All of it is arithmetic on pointers; the tables were designed elsewhere and nothing is allocated here.
+from libc.float cimport FLT_MAX
+from libc.math cimport log
+
+from codelets cimport column_entry, row_codelet
+from fft_general cimport Bluestein, Signal, Stockham, chirp_transform, transform
+from ln cimport vf_ln
+from vec cimport VF_LANES, transpose_4x4, vf, vf_load, vf_max, vf_set, vf_sqrt, vf_store
+
+cdef enum:
+    CHUNK = 32              # frames gathered at once, a multiple of every level's lanes
+
+cdef extern from *:
+    """
+    #define RESCUE_GAIN 5.421010862427522e-20f /* 2^-64 */
+    #define LN_RESCUE 44.3614195558364998      /* 64 ln 2 */
+    """
+    const float RESCUE_GAIN
+    const double LN_RESCUE
+
+cdef struct Tables:
+    # The constants of one spec, owned by a Plan.
+    Py_ssize_t frame_length, hop, bins, bands, fft_size
+    bint remove_dc, magnitude, compressed
+    float emphasis, floor, offset, log_scale
+    # The gathered chunk: rows × stride floats, sample r of hop c; one more row for the frames' first samples.
+    Py_ssize_t rows, stride
+    # Where a codelet or the general transform finds its samples in the chunk, and their window.
+    const int* offsets
+    const float* window
+    # The band b is the sum of n_bins[b] bins from first_bin[b] on; weights follow one another.
+    const int* first_bin
+    const int* n_bins
+    const float* weights
+    # The transform by codelets, rows_points × columns.points; none where row is NULL.
+    row_codelet row
+    const column_entry* columns
+    int row_points, row_inputs
+    const float* twiddles
+    # The general transform.
+    bint packed, chirped
+    int half_length
+    Stockham stockham
+    Bluestein bluestein
+    const float* half_cosine
+    const float* half_sine
+
+cdef struct Scratch:
+    # Working memory of one running chunk.
+    float* chunk      # (rows + 1) × stride
+    float* sums       # (2, stride): of whole hops and of their first frame_length % hop samples
+    vf* values        # bands
+    vf* spectrum      # bins
+    vf* columns       # the row transforms' results, (row_points / 2 + 1) × columns.points complex
+    Signal a, b       # the general transform's two sides
+
+
+cdef inline void gather(const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float* chunk) noexcept nogil:
+    """x (n,) → chunk (rows, columns): row r, column c is x[c·hop + r]; zero from n on and up to a whole vector."""
+    cdef Py_ssize_t r, c, i, full, columns = count + (t.frame_length - 1) // t.hop
+    for c in range(0, (columns + VF_LANES - 1) // VF_LANES * VF_LANES, 4):
+        full = min(max(n - (c + 3) * t.hop, 0), t.rows) & ~3 if c + 3 < columns else 0
+        for r in range(0, full, 4):
+            transpose_4x4(x + c * t.hop + r, t.hop, chunk + r * t.stride + c, t.stride)
+        for r in range(full, t.rows):
+            for i in range(c, c + 4):
+                chunk[r * t.stride + i] = x[i * t.hop + r] if i < columns and i * t.hop + r < n else 0
+
+
+cdef inline void prepare(const Tables* t, Py_ssize_t count, float gain, float* chunk, float* sums) noexcept nogil:
+    """Gain, pre-emphasis and the sums that means are made of, in place: x[n] → gain·(x[n] - a·x[n-1])."""
+    cdef Py_ssize_t columns = count + (t.frame_length - 1) // t.hop, part = t.frame_length % t.hop
+    cdef Py_ssize_t c = (columns - 1) // VF_LANES * VF_LANES, r, first
+    cdef float* at
+    cdef vf before, now, total, some, a = vf_set(t.emphasis), scale = vf_set(gain)
+    # From the last column to the first: the sample before a hop's first is the previous hop's last, not yet touched.
+    while c >= 0:
+        at = chunk + c
+        before = vf_load(at + (t.rows - 1) * t.stride - 1) * scale
+        # A frame's first sample stands for the one before it, too.
+        vf_store(at + t.rows * t.stride, vf_load(at) * scale * (<float> 1.0 - t.emphasis))
+        total = vf_set(0)
+        if part == 0:
+            vf_store(sums + t.stride + c, total)
+        # Sums of sums: a single long one would round at the size of the whole.
+        for first in range(0, t.rows, 16):
+            some = vf_set(0)
+            for r in range(first, min(first + 16, t.rows)):
+                now = vf_load(at + r * t.stride) * scale
+                vf_store(at + r * t.stride, now - a * before)
+                before = now
+                some = some + now
+                if r + 1 == part:
+                    vf_store(sums + t.stride + c, total + some)
+            total = total + some
+        vf_store(sums + c, total)
+        c -= VF_LANES
+
+
+cdef inline vf mean_level(const Tables* t, const float* sums) noexcept nogil:
+    """What to subtract from the pre-emphasised samples so that the frames' means are gone: (1 - a)·mean."""
+    cdef Py_ssize_t q, whole = t.frame_length // t.hop
+    cdef vf total = vf_load(sums + t.stride + whole)
+    for q in range(whole):
+        total = total + vf_load(sums + q)
+    return total * ((<float> 1.0 - t.emphasis) / <float> t.frame_length)
+
+
+cdef inline void transform_codelets(const Tables* t, const float* chunk, vf level, Scratch* s) noexcept nogil:
+    """chunk from the block's first column on → s.spectrum (bins,): |X|²."""
+    cdef Py_ssize_t points = t.columns.points, c, k, n = t.fft_size
+    for c in range(points):
+        t.row(chunk, t.offsets + c * t.row_inputs, t.window + c * t.row_inputs, level, s.columns + 2 * c, 2 * points)
+    t.columns.first(s.columns, s.spectrum, t.row_points)
+    for k in range(1, (t.row_points + 1) // 2):
+        t.columns.column(
+            s.columns + 2 * points * k, t.twiddles + 2 * points * k, s.spectrum + k, s.spectrum + n - k, t.row_points
+        )
+    if t.row_points % 2 == 0:
+        k = t.row_points // 2
+        t.columns.middle(s.columns + 2 * points * k, s.spectrum + k, t.row_points)
+
+
+cdef inline vf windowed(const Tables* t, const float* chunk, vf level, Py_ssize_t j) noexcept nogil:
+    """Sample j of the frames less the level, times the window; zero past the frame."""
+    if j >= t.frame_length:
+        return vf_set(0)
+    return (vf_load(chunk + t.offsets[j]) - level) * t.window[j]
+
+
+cdef inline void transform_general(const Tables* t, const float* chunk, vf level, Scratch* s) noexcept nogil:
+    """The same for any size."""
+    cdef Py_ssize_t i, k, mirror, m = t.half_length
+    cdef Signal z
+    cdef vf even_re, even_im, odd_re, odd_im, re, im
+    cdef float wr, wi
+    for i in range(m):
+        if t.packed:
+            s.a.re[i] = windowed(t, chunk, level, 2 * i)
+            s.a.im[i] = windowed(t, chunk, level, 2 * i + 1)
+        else:
+            s.a.re[i] = windowed(t, chunk, level, i)
+            s.a.im[i] = vf_set(0)
+    if t.chirped:
+        z = chirp_transform(&t.bluestein, s.a, s.b)
+    else:
+        z = transform(&t.stockham, s.a, s.b)
+    for k in range(t.bins):
+        if t.packed:
+            # Z[k] = E[k] + i·O[k] with E, O the transforms of even and odd samples; X[k] = E[k] + ω^k·O[k].
+            i = k if k < m else 0
+            mirror = (m - k) % m
+            even_re = (z.re[i] + z.re[mirror]) * <float> 0.5
+            even_im = (z.im[i] - z.im[mirror]) * <float> 0.5
+            odd_re = (z.im[i] + z.im[mirror]) * <float> 0.5
+            odd_im = (z.re[mirror] - z.re[i]) * <float> 0.5
+            wr = t.half_cosine[k]
+            wi = -t.half_sine[k]
+            re = even_re + (odd_re * wr - odd_im * wi)
+            im = even_im + (odd_re * wi + odd_im * wr)
+        else:
+            re = z.re[k]
+            im = z.im[k]
+        s.spectrum[k] = re * re + im * im
+
+
+cdef inline void bank(const Tables* t, const vf* spectrum, vf* values) noexcept nogil:
+    """spectrum (bins,) → values (bands,): the sum of each band's bins by their weights."""
+    cdef const float* weight = t.weights
+    cdef const vf* bins
+    cdef Py_ssize_t b
+    cdef int i
+    cdef vf total
+    for b in range(t.bands):
+        bins = spectrum + t.first_bin[b]
+        total = vf_set(0)
+        for i in range(t.n_bins[b]):
+            total = total + bins[i] * weight[i]
+        weight += t.n_bins[b]
+        values[b] = total
+
+
+cdef inline void compress(const Tables* t, vf* values) noexcept nogil:
+    """values (bands,) in place: the logarithm of max(v, floor) + offset."""
+    cdef vf floor = vf_set(t.floor), offset = vf_set(t.offset), scale = vf_set(t.log_scale)
+    cdef Py_ssize_t b
+    for b in range(t.bands):
+        values[b] = vf_ln(vf_max(values[b], floor) + offset) * scale
+
+
+cdef inline void scatter(const Tables* t, const vf* values, Py_ssize_t count, float* out, Py_ssize_t out_stride) noexcept nogil:
+    """values (bands,) of vectors → out (count, bands)."""
+    cdef const float* lanes = <const float*> values
+    cdef Py_ssize_t l, b, i, whole = t.bands & ~3
+    for l in range(0, count, 4):
+        if l + 4 <= count:
+            for b in range(0, whole, 4):
+                transpose_4x4(lanes + b * VF_LANES + l, VF_LANES, out + l * out_stride + b, out_stride)
+        for i in range(l, min(l + 4, count)):
+            for b in range(whole if l + 4 <= count else 0, t.bands):
+                out[i * out_stride + b] = lanes[b * VF_LANES + i]
+
+
+cdef inline bint overflowed(const Tables* t, const vf* values, Py_ssize_t count, bint* spoilt) noexcept nogil:
+    """Which of the frames have a value that is infinite or no number; whether any has."""
+    cdef vf nothing = vf_set(0), zero = vf_set(0)
+    cdef Py_ssize_t b, l
+    cdef bint found = False
+    for b in range(t.bands):
+        nothing = nothing + values[b] * zero
+    for l in range(count):
+        spoilt[l] = (<float*> &nothing)[l] != 0
+        found |= spoilt[l]
+    return found
+
+
+cdef inline void rescue(const Tables* t, const vf* values, Py_ssize_t lane, float* out) noexcept nogil:
+    """Values of a frame that was scaled down by RESCUE_GAIN (lane of values) → out (bands,), scaled back."""
+    cdef const float* lanes = <const float*> values
+    cdef double gain = 1.0 / RESCUE_GAIN, lift = LN_RESCUE, v
+    cdef Py_ssize_t b
+    if not t.magnitude:
+        gain *= gain
+        lift *= 2
+    for b in range(t.bands):
+        v = lanes[b * VF_LANES + lane]
+        if not t.compressed:
+            out[b] = <float> (v * gain)
+        elif v * gain < FLT_MAX:
+            out[b] = <float> (log(max(v * gain, <double> t.floor) + t.offset) * t.log_scale)
+        else:
+            out[b] = <float> ((log(v) + lift) * t.log_scale)
+
+
+cdef inline void analyse(const Tables* t, Py_ssize_t column, Scratch* s) noexcept nogil:
+    """The block of frames that begins at a column of the chunk → s.values (bands,), not yet compressed."""
+    cdef vf level = vf_set(0)
+    cdef Py_ssize_t k
+    if t.remove_dc:
+        level = mean_level(t, s.sums + column)
+    if t.row != NULL:
+        transform_codelets(t, s.chunk + column, level, s)
+    else:
+        transform_general(t, s.chunk + column, level, s)
+    if t.magnitude:
+        for k in range(t.bins):
+            s.spectrum[k] = vf_sqrt(s.spectrum[k])
+    bank(t, s.spectrum, s.values)
+
+
+cdef inline void run_chunk(
+    const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float* out, Py_ssize_t out_stride, Scratch* s
+) noexcept nogil:
+    """x (n,) → the count ≤ CHUNK frames at its beginning, out (count, bands) with rows out_stride apart."""
+    cdef bint spoilt[CHUNK]
+    cdef bint any_spoilt = False
+    cdef Py_ssize_t f = 0, lanes
+    gather(t, x, n, count, s.chunk)
+    if t.emphasis != 0 or t.remove_dc:
+        prepare(t, count, 1, s.chunk, s.sums)
+    while f < count:
+        lanes = min(count - f, <Py_ssize_t> VF_LANES)
+        analyse(t, f, s)
+        any_spoilt |= overflowed(t, s.values, lanes, spoilt + f)
+        if t.compressed:
+            compress(t, s.values)
+        scatter(t, s.values, lanes, out + f * out_stride, out_stride)
+        f += VF_LANES
+    if not any_spoilt:
+        return
+    # The power of a sound beyond ±1e18 leaves float32's range; its logarithm does not.
+    gather(t, x, n, count, s.chunk)
+    prepare(t, count, RESCUE_GAIN, s.chunk, s.sums)
+    for f in range(count):
+        if f % VF_LANES == 0:
+            analyse(t, f, s)
+        if spoilt[f]:
+            rescue(t, s.values, f % VF_LANES, out + f * out_stride)
