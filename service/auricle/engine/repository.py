@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +14,13 @@ import watchfiles
 from auricle.config import BatchSettings, SessionSettings
 from auricle.engine.graph import Graph
 from auricle.engine.served import ServedModel
-from auricle.errors import AuricleError, BundleError, InvalidArgumentError, NotFoundError
+from auricle.errors import BundleError, InvalidArgumentError, NotFoundError
 
 __all__ = ["ModelFile", "Repository", "scan", "version_key"]
 
 SUFFIX = ".onnx"
 SETTLE_MS = 400
+NAME_TAKEN = "MODEL_NAME_TAKEN"
 
 
 class ModelFile(NamedTuple):
@@ -34,7 +35,7 @@ class ModelFile(NamedTuple):
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     """Orders versions part by part, numbers as numbers: 10 > 9, 1.2 > 1.1, 1.0 > 1.0-rc1."""
     parts = re.findall(r"\d+|[^\W\d_]+", version)
-    return (*((1, int(part), "") if part.isdigit() else (-1, 0, part) for part in parts), (0, 0, ""))
+    return (*((1, int(part), "") if part.isdecimal() else (-1, 0, part) for part in parts), (0, 0, ""))
 
 
 def scan(models_dir: Path) -> list[ModelFile]:
@@ -144,7 +145,7 @@ class Repository:
             for path, file in found.items():
                 before = self._loaded.get(path)
                 if before is None or before[0].stamp != file.stamp:
-                    changed |= await self._load(file)
+                    changed |= await self._load(file, found)
             for path in [path for path in self._loaded if path not in found]:
                 _, model = self._loaded.pop(path)
                 self.failures.pop(path, None)
@@ -183,18 +184,20 @@ class Repository:
         finally:
             stop.set()
 
-    async def _load(self, file: ModelFile) -> bool:
+    async def _load(self, file: ModelFile, found: Container[Path]) -> bool:
         """Loads one file in place of what its path served before; False where the old one goes on."""
         before = self._loaded.get(file.path, (file, None))[1]
         log = self._log.bind(file=str(file.path))
         try:
             graph = await asyncio.to_thread(Graph, file.path, self._session)
             version = file.version or graph.bundle.version
-            self._check_free(file, version)
-        except AuricleError as error:
+            self._check_free(file, version, found)
+        except Exception as error:  # whatever a file does to us, the others are served
             failure = error if isinstance(error, BundleError) else BundleError(f"{file.path.name}: {error}")
             self.failures[file.path] = failure
-            self._loaded[file.path] = (file, before)
+            # Whether a name is taken changes with other files: such a file is tried again at every refresh.
+            tried = file._replace(stamp=()) if failure.reason == NAME_TAKEN else file
+            self._loaded[file.path] = (tried, before)
             log.error("model not loaded", error=str(failure), serving_older=before is not None)
             return False
         self.failures.pop(file.path, None)
@@ -208,12 +211,16 @@ class Repository:
             self._retire(before, "replaced")
         return True
 
-    def _check_free(self, file: ModelFile, version: str) -> None:
+    def _check_free(self, file: ModelFile, version: str, found: Container[Path]) -> None:
+        """A file that is there no more holds its name no longer: moving one is no clash."""
         for path, (_, model) in self._loaded.items():
-            if path != file.path and model is not None and (model.name, model.version) == (file.name, version):
+            if path == file.path or path not in found or model is None:
+                continue
+            if (model.name, model.version) == (file.name, version):
                 raise BundleError(
                     f"{file.path.name}: model {file.name!r} version {version!r} is already loaded from {path}; "
-                    "remove one of the files or give it another version"
+                    "remove one of the files or give it another version",
+                    reason=NAME_TAKEN,
                 )
 
     def _retire(self, model: ServedModel, why: str) -> None:

@@ -1,0 +1,230 @@
+"""The model directory: what is in it is what is served, whatever comes, changes, breaks or goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+from auricle.config import SessionSettings
+from auricle.engine.repository import Repository, scan, version_key
+from auricle.engine.served import ServedModel
+from auricle.errors import InvalidArgumentError, NotFoundError, UnavailableError
+
+Opener = Callable[..., Repository]
+
+
+@pytest.fixture
+async def opened(tmp_path: Path) -> AsyncIterator[Opener]:
+    made: list[Repository] = []
+
+    def make(**options: object) -> Repository:
+        made.append(Repository(tmp_path, session=SessionSettings(threads=1), **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for repository in made:
+        await repository.close()
+
+
+def names(repository: Repository) -> list[tuple[str, str]]:
+    return [(model.name, model.version) for model in repository.models()]
+
+
+async def ask(model: ServedModel) -> list[float]:
+    """The model's answer for a segment whose highest, lowest and mean sample are 0.5, 0 and 0.25."""
+    wave = np.array([0.5, 0.0] * 800, np.float32)
+    outcome = await model.batcher.submit("test", wave, ("embedding",))
+    return outcome.outputs["embedding"].tolist()
+
+
+def test_versions_compare_part_by_part_and_numbers_as_numbers() -> None:
+    ordered = ["1.0-rc1", "1.0", "1.0.1", "1.2", "1.10", "2", "9", "10", "2024-01-05", "2024-01-15"]
+    assert sorted(ordered[::-1], key=version_key) == ordered
+    assert version_key("v2") < version_key("v10")
+    assert version_key("1.0-alpha") < version_key("1.0-beta")
+
+
+@pytest.mark.parametrize("version", ["", "-", "x²", "①", "٣", "1" * 255, "héé"])
+def test_any_text_is_a_version(version: str) -> None:
+    assert len(sorted([version, "1", "a"], key=version_key)) == 3
+
+
+def test_a_scan_finds_both_layouts_and_passes_over_what_is_hidden(tmp_path: Path) -> None:
+    for file in ("a.onnx", "b/1.onnx", "b/2.5.onnx", ".c.onnx", ".d/1.onnx", "b/.3.onnx", "e/f/1.onnx", "g.json"):
+        path = tmp_path / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert [(file.name, file.version) for file in scan(tmp_path)] == [("a", None), ("b", "1"), ("b", "2.5")]
+    assert scan(tmp_path / "nowhere") == []
+
+
+async def test_the_highest_version_serves_unless_one_is_named(tmp_path: Path, opened: Opener) -> None:
+    for version in ("9", "10", "1"):
+        models.write_waveform(tmp_path / "w" / f"{version}.onnx")
+    repository = opened()
+    await repository.refresh()
+    assert names(repository) == [("w", "10"), ("w", "9"), ("w", "1")]
+    assert repository.find("w").version == "10"
+    assert repository.find("w", "9").version == "9"
+
+
+async def test_the_path_wins_over_the_metadata(tmp_path: Path, opened: Opener) -> None:
+    models.write_waveform(tmp_path / "here" / "7.onnx", name="elsewhere", version="1")
+    models.write_waveform(tmp_path / "flat.onnx", name="elsewhere", version="3")
+    repository = opened()
+    await repository.refresh()
+    assert names(repository) == [("flat", "3"), ("here", "7")]
+
+
+async def test_an_empty_selector_takes_the_default_else_the_only_model(tmp_path: Path, opened: Opener) -> None:
+    models.write_waveform(tmp_path / "a.onnx")
+    alone, chosen = opened(), opened(default_model="b")
+    await alone.refresh()
+    assert alone.find("").name == "a"
+    models.write_waveform(tmp_path / "b.onnx")
+    for repository in (alone, chosen):
+        await repository.refresh()
+    assert chosen.find("").name == "b"
+    with pytest.raises(InvalidArgumentError, match="one of: a, b") as caught:
+        alone.find("")
+    assert (caught.value.field, caught.value.reason) == ("model.name", "MODEL_REQUIRED")
+
+
+async def test_what_is_not_there_is_named_with_what_is(tmp_path: Path, opened: Opener) -> None:
+    repository = opened(default_model="gone")
+    await repository.refresh()
+    with pytest.raises(NotFoundError, match="no model 'gone'; loaded are: none"):
+        repository.find("")
+    models.write_waveform(tmp_path / "w" / "2.onnx")
+    await repository.refresh()
+    with pytest.raises(NotFoundError, match="no model 'v'; loaded are: w"):
+        repository.find("v")
+    with pytest.raises(NotFoundError, match="no version '1'; loaded are: 2") as caught:
+        repository.find("w", "1")
+    assert caught.value.resource == ("auricle.model", "w/1")
+
+
+async def test_a_new_file_takes_over_and_the_old_one_ends_its_leases(tmp_path: Path, opened: Opener) -> None:
+    path = models.write_waveform(tmp_path / "w.onnx")
+    repository = opened()
+    await repository.refresh()
+    old = repository.find("w")
+    with old.lease():
+        models.write_steady_from(path, 1, version="2")
+        await repository.refresh()
+        new = repository.find("w")
+        assert (new.version, new is old) == ("2", False)
+        assert await ask(old) == [0.5, 0.0, 0.25]
+        assert await ask(new) == [0.5, 0.0, 0.25]
+    await repository.close()
+    with pytest.raises(UnavailableError):
+        await ask(old)
+
+
+@pytest.mark.parametrize("bad", ["garbage", "metadata", "sidecar", "gone-sidecar"])
+async def test_a_bad_new_file_leaves_the_old_model_serving(tmp_path: Path, opened: Opener, bad: str) -> None:
+    path = models.write_waveform(tmp_path / "w.onnx")
+    models.write_waveform(tmp_path / "z.onnx")
+    repository = opened()
+    await repository.refresh()
+    old = repository.find("w")
+    if bad == "garbage":
+        path.write_bytes(b"half an upload")
+    elif bad == "metadata":
+        models.write_waveform(path, audio={"sample_rate_hz": 1})
+    elif bad == "sidecar":
+        path.with_suffix(".json").write_bytes(b"\xff\xfe")
+    else:
+        models.write_waveform(path, metadata=None)
+    for _ in range(2):  # the second refresh finds nothing new
+        await repository.refresh()
+        assert repository.find("w") is old
+        assert list(repository.failures) == [path]
+    assert "w.onnx" in str(repository.failures[path])
+    assert await ask(old) == [0.5, 0.0, 0.25]
+    path.with_suffix(".json").unlink(missing_ok=True)
+    models.write_waveform(path, version="3")
+    await repository.refresh()
+    assert repository.find("w").version == "3"
+    assert repository.failures == {}
+
+
+async def test_whatever_a_file_raises_the_others_are_served(
+    tmp_path: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.write_waveform(tmp_path / "a.onnx", metadata=None)
+    path.with_suffix(".json").write_text(json.dumps(models.waveform_bundle()))
+    models.write_waveform(tmp_path / "b.onnx")
+
+    def read_bytes(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    repository = opened()
+    await repository.refresh()
+    assert names(repository) == [("b", "1")]
+    assert "Permission denied" in str(repository.failures[path])
+
+
+async def test_a_removed_file_drains_and_a_missing_directory_is_empty(tmp_path: Path, opened: Opener) -> None:
+    models.write_waveform(tmp_path / "w.onnx")
+    heard: list[dict[str, bool]] = []
+    repository = opened(on_change=heard.append)
+    await repository.refresh()
+    model = repository.find("w")
+    with model.lease():
+        (tmp_path / "w.onnx").unlink()
+        await repository.refresh()
+        with pytest.raises(NotFoundError):
+            repository.find("w")
+        assert await ask(model) == [0.5, 0.0, 0.25]
+    shutil.rmtree(tmp_path)
+    await repository.refresh()
+    assert heard == [{"w": True}, {}]
+
+
+async def test_a_lease_that_outlives_the_grace_is_ended(tmp_path: Path, opened: Opener) -> None:
+    models.write_waveform(tmp_path / "w.onnx")
+    repository = opened(grace_s=0.0)
+    await repository.refresh()
+    model = repository.find("w")
+    with model.lease():
+        await repository.close()
+        with pytest.raises(UnavailableError):
+            await ask(model)
+
+
+async def test_one_name_and_version_is_served_from_one_file(tmp_path: Path, opened: Opener) -> None:
+    first = models.write_waveform(tmp_path / "w.onnx", version="1")
+    second = models.write_waveform(tmp_path / "w" / "1.onnx")
+    repository = opened()
+    await repository.refresh()
+    assert names(repository) == [("w", "1")]
+    assert "already loaded" in str(repository.failures[second])
+    first.unlink()
+    await repository.refresh()
+    await repository.refresh()
+    assert names(repository) == [("w", "1")]
+    assert repository.failures == {}
+
+
+async def test_a_file_that_moves_is_never_without_service(tmp_path: Path, opened: Opener) -> None:
+    path = models.write_waveform(tmp_path / "w.onnx", version="1")
+    repository = opened()
+    await repository.refresh()
+    (tmp_path / "w").mkdir()
+    path.rename(tmp_path / "w" / "1.onnx")
+    refreshing = asyncio.create_task(repository.refresh())
+    while not refreshing.done():
+        assert repository.find("w").version == "1"
+        await asyncio.sleep(0)
+    await refreshing
+    assert names(repository) == [("w", "1")]
+    assert repository.failures == {}
