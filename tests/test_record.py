@@ -116,7 +116,7 @@ def test_without_portaudio_the_error_says_what_to_install(
     (folder / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.syspath_prepend(folder)
-    with pytest.raises(OSError, match="PortAudio library not found.*libportaudio2"):
+    with pytest.raises(OSError, match=r"PortAudio library not found.*libportaudio2"):
         AudioRecord(1, 16000, 100)
 
 

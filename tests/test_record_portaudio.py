@@ -1,0 +1,113 @@
+"""AudioRecord with the real PortAudio: a PulseAudio of the test's own plays a file into its microphone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+CLIPS = Path(__file__).resolve().parents[1] / "examples" / "clips"
+RATE_HZ = 22050
+CLIP_S = 1.5
+ALSA = Path("/usr/share/alsa/alsa.conf")
+ALSA_PULSE = "libasound_module_pcm_pulse.so"
+
+# A fresh process each: PortAudio looks for devices once, when it is loaded, by way of the environment.
+RECORD = """
+import subprocess, sys
+import numpy as np
+from auricle.task.audio import AudioRecord, AudioFormat, TensorAudio
+
+clip, out, rate = sys.argv[1], sys.argv[2], int(sys.argv[3])
+chunks = []
+with AudioRecord(1, rate, rate) as record:
+    record.start_recording()
+    stream = record.chunks(timeout_s=20.0)
+    chunks.append(next(stream))
+    player = subprocess.Popen(["pacat", "--playback", "--device=speaker", "--raw", "--format=s16le",
+                               f"--rate={rate}", "--channels=1", clip])
+    tail = 0
+    for chunk in stream:
+        chunks.append(chunk)
+        # What is played arrives late by the server's buffers: as long again as silence says that it is over.
+        tail = tail + len(chunk) if player.poll() is not None and not chunk.any() else 0
+        if tail > rate // 2:
+            break
+    record.stop()
+    newest = record.read(rate)
+    tensor = TensorAudio(AudioFormat(1, rate), rate * 9 // 10)
+    tensor.load_from_audio_record(record)
+    lost = record.lost_samples
+everything = np.concatenate([*chunks, *stream])
+np.savez(out, everything=everything, newest=newest, tensor=tensor.buffer, lost=lost, status=player.wait())
+"""
+
+
+@pytest.fixture
+def sound_server(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A PulseAudio whose only microphone hears its only speaker; gives the environment that reaches it."""
+    for needed in ("pulseaudio", "pacat", "pactl"):
+        if shutil.which(needed) is None:
+            pytest.skip(f"no {needed}: apt-get install pulseaudio")
+    if not any(Path("/usr/lib").glob(f"*/alsa-lib/{ALSA_PULSE}")) or not ALSA.is_file():
+        pytest.skip("no PulseAudio plugin of ALSA: apt-get install libasound2-plugins")
+    try:
+        import sounddevice  # noqa: F401
+    except (ImportError, OSError) as error:
+        pytest.skip(f"no sounddevice with PortAudio: {error}; pip install '.[mic]', apt-get install libportaudio2")
+    routes = tmp_path / "asound.conf"
+    routes.write_text("pcm.!default { type pulse }\nctl.!default { type pulse }\n")
+    socket = tmp_path / "pulse.socket"
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(tmp_path),
+        "PULSE_SERVER": f"unix:{socket}",
+        "ALSA_CONFIG_PATH": f"{ALSA}:{routes}",
+    }
+    command = ["pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--disable-shm=yes"]
+    command += ["-L", f"module-null-sink sink_name=speaker rate={RATE_HZ} channels=1 format=s16le"]
+    command += ["-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
+    server_log = tmp_path / "pulseaudio.log"
+    with server_log.open("wb") as log, subprocess.Popen(command, env=environment, stderr=log, stdout=log) as server:
+        try:
+            give_up_s = time.monotonic() + 20
+            set_source = ["pactl", "set-default-source", "speaker.monitor"]
+            while subprocess.run(set_source, env=environment, capture_output=True, check=False).returncode != 0:
+                if server.poll() is not None or time.monotonic() > give_up_s:
+                    pytest.skip(f"pulseaudio does not run here: {server_log.read_text()[-500:]}")
+            yield environment
+        finally:
+            server.terminate()
+
+
+def test_a_real_sound_device_is_recorded_sample_for_sample(sound_server: dict[str, str], tmp_path: Path) -> None:
+    played, rate_hz = soundfile.read(min(CLIPS.glob("*.flac")), dtype="int16")
+    assert rate_hz == RATE_HZ
+    played = played[: int(RATE_HZ * CLIP_S)]
+    clip, out = tmp_path / "clip.raw", tmp_path / "recorded.npz"
+    played.tofile(clip)
+    subprocess.run(
+        [sys.executable, "-c", RECORD, str(clip), str(out), str(RATE_HZ)], env=sound_server, check=True, timeout=60
+    )
+    recorded = np.load(out)
+    everything = recorded["everything"]
+    assert recorded["status"] == 0
+    assert recorded["lost"] == 0
+    assert everything.dtype == np.float32
+    sound = (everything[:, 0] * 32768).astype(np.int16)
+    expected = np.trim_zeros(played)
+    first = np.flatnonzero(sound)[0]
+    assert np.array_equal(sound[first : first + len(expected)], expected)
+    # The ring and the stream are two views of one recording.
+    assert np.array_equal(recorded["newest"], everything[-RATE_HZ:])
+    assert np.array_equal(recorded["tensor"], everything[-(RATE_HZ * 9 // 10) :])
+    assert recorded["tensor"].any()
