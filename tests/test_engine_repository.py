@@ -46,7 +46,7 @@ async def ask(model: ServedModel) -> list[float]:
 
 def test_versions_compare_part_by_part_and_numbers_as_numbers() -> None:
     ordered = ["1.0-rc1", "1.0", "1.0.1", "1.2", "1.10", "2", "9", "10", "2024-01-05", "2024-01-15"]
-    assert sorted(ordered[::-1], key=version_key) == ordered
+    assert sorted(np.random.default_rng(0).permutation(ordered), key=version_key) == ordered
     assert version_key("v2") < version_key("v10")
     assert version_key("1.0-alpha") < version_key("1.0-beta")
 
