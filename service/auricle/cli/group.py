@@ -19,7 +19,7 @@ COMMANDS = {
     "compare": ("auricle.cli.likeness", "How alike clips are: a cosine, or a matrix."),
     "verify": ("auricle.cli.likeness", "Whether two clips are of the same voice."),
     "stream": ("auricle.cli.live", "Answers segment by segment, as fast as possible or in real time."),
-    "models": ("auricle.cli.models", "List, show, pull or remove models."),
+    "models": ("auricle.cli.models", "List, show, pull, import or remove models."),
 }
 
 

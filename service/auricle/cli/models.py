@@ -13,6 +13,7 @@ import click
 
 from auricle.cli.configuration import config_option
 from auricle.cli.connect import connected, local_client
+from auricle.cli.importing import import_model
 from auricle.cli.output import console, plain, print_json, table, working
 from auricle.cli.places import default_models_dir
 from auricle.cli.settings import Connection, connection_options, json_option, models_option
@@ -29,7 +30,10 @@ _FEW_LABELS = 8
 
 @click.group()
 def models() -> None:
-    """Models: what there is, what each takes and gives; fetch one, remove one."""
+    """Models: what there is, what each takes and gives; fetch, import or remove one."""
+
+
+models.add_command(import_model)
 
 
 @models.command("list", short_help="What a directory or a server has.")

@@ -1,0 +1,110 @@
+"""Label and calibration files as they come with a model, and the bundle as it goes into the model directory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from auricle.errors import BundleError, OptionError
+from auricle.model.bundle import METADATA_KEY
+from auricle.model.calibration import parse_calibration_csv
+from auricle.model.scratch import scratch_directory
+
+__all__ = [
+    "calibration",
+    "check_place",
+    "label_names",
+    "labels_of",
+    "move_into_place",
+    "read",
+    "slug",
+    "text_of",
+    "with_metadata",
+    "workspace",
+]
+
+
+def text_of(raw: bytes, *, source: str) -> str:
+    """A packed text file's text. BundleError: it is not UTF-8."""
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{source}: not a UTF-8 text: {error}") from error
+
+
+def label_names(text: str, *, classes: int | None, source: str) -> list[str]:
+    """One name a line, with one trailing newline or none.
+
+    Raises BundleError: an empty file, or as many names as ``classes``, where that is known, is not.
+    """
+    names = text.removesuffix("\n").split("\n")
+    if names == [""]:
+        raise BundleError(f"{source}: the label file is empty; write one name a line")
+    if classes is not None and len(names) != classes:
+        raise BundleError(f"{source}: {len(names)} labels for an output of {classes} classes; write one name a line")
+    return names
+
+
+def labels_of(given: Iterable[tuple[str, str, str]], *, classes: int | None) -> list[dict[str, Any]]:
+    """The bundle's ``labels`` from locale, source and text of each file."""
+    return [
+        {"locale": locale, "names": label_names(text, classes=classes, source=source)} for locale, source, text in given
+    ]
+
+
+def read(path: Path) -> tuple[str, str]:
+    """A file's name and its text. BundleError: it is not UTF-8."""
+    return path.name, text_of(path.read_bytes(), source=path.name)
+
+
+def calibration(
+    text: str, *, transformation: str, default_score: float, classes: int | None, source: str
+) -> dict[str, Any]:
+    """The bundle's ``calibration`` from a CSV. BundleError: a bad line, or not a line for each class."""
+    rows = parse_calibration_csv(text, source=source)
+    if classes is not None and len(rows) != classes:
+        raise BundleError(f"{source}: {len(rows)} lines of calibration for an output of {classes} classes")
+    return {"transformation": transformation, "default_score": default_score, "parameters": rows}
+
+
+def slug(text: str, *, otherwise: str) -> str:
+    """``text`` as a name of a head or a model: letters, digits, dot, dash and underscore."""
+    return re.sub(r"[^\w.-]+", "_", text).strip("_.") or otherwise
+
+
+def with_metadata(model: Any, metadata: Mapping[str, Any]) -> bytes:
+    """The graph's bytes with ``metadata`` as its bundle, other properties kept."""
+    from onnx import helper
+
+    kept = {each.key: each.value for each in model.metadata_props}
+    del model.metadata_props[:]
+    helper.set_model_props(model, {**kept, METADATA_KEY: json.dumps(metadata, ensure_ascii=False)})
+    serialized: bytes = model.SerializeToString(deterministic=True)
+    return serialized
+
+
+def check_place(models_dir: Path, name: str, *, replace: bool) -> Path:
+    """Where the bundle goes. OptionError: a model of that name is there."""
+    path = models_dir / f"{name}.onnx"
+    if not replace and (path.exists() or (models_dir / name).is_dir()):
+        raise OptionError(
+            f"there is a model {name!r} in {models_dir}; import it under another name, or replace it", field="name"
+        )
+    return path
+
+
+@contextmanager
+def workspace(models_dir: Path) -> Iterator[Path]:
+    """A directory to work in, from which a file is renamed into ``models_dir``."""
+    with scratch_directory(models_dir) as scratch:
+        yield scratch
+
+
+def move_into_place(made: Path, path: Path) -> None:
+    """Renames the finished bundle, so that a reader sees the whole file or none."""
+    path.with_suffix(".json").unlink(missing_ok=True)  # a sidecar would win over what the file says
+    made.replace(path)

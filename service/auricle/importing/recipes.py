@@ -1,0 +1,56 @@
+"""Families of ONNX models that come without metadata, each known by one word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auricle.errors import OptionError
+from auricle.importing.settings import Task
+
+__all__ = ["RECIPES", "Recipe", "recipe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What all models of a family share.
+
+    Attributes:
+        features: a preset, or None: they take the waveform.
+        source, outputs: names of their tensors; None and empty where they vary.
+        stream_length_s: seconds of a segment in a stream; the models take any length.
+    """
+
+    description: str
+    sample_rate_hz: int
+    features: str | None
+    task: Task
+    source: str | None = None
+    outputs: tuple[str, ...] = ()
+    stream_length_s: float
+
+
+RECIPES = {
+    "wespeaker": Recipe(
+        description="speaker embeddings of the WeSpeaker project: Kaldi fbank in, embs out",
+        sample_rate_hz=16000,
+        features="wespeaker-80",
+        task="speaker-embedding",
+        source="feats",
+        outputs=("embs",),
+        stream_length_s=2.0,
+    ),
+    "pyannote-waveform": Recipe(
+        description="speaker embeddings exported from pyannote.audio with their features inside: 16 kHz waveform in",
+        sample_rate_hz=16000,
+        features=None,
+        task="speaker-embedding",
+        stream_length_s=2.0,
+    ),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name. OptionError lists those that there are."""
+    if name not in RECIPES:
+        raise OptionError(f"there is no recipe {name!r}; there are: {', '.join(RECIPES)}", field="recipe")
+    return RECIPES[name]

@@ -1,0 +1,275 @@
+"""A .tflite audio model as a bundle: its description kept, its frontend moved out, its answers compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auricle.config import SessionSettings
+from auricle.engine.graph import Graph
+from auricle.errors import BundleError, OptionError
+from auricle.importing import files, surgery, verify
+from auricle.importing.convert import Precision, convert, need
+from auricle.importing.settings import Difference, ImportReport, ImportSettings
+from auricle.importing.signals import trials
+from auricle.importing.tflite import OutputNote, TfliteModel, TfliteTensor, read_tflite
+
+__all__ = ["import_tflite"]
+
+Progress = Callable[[str], None]
+WAVEFORM_LAYOUTS = {1: "samples", 2: "batch,samples"}
+
+
+def import_tflite(
+    path: Path, models_dir: Path, settings: ImportSettings, *, progress: Progress = lambda stage: None
+) -> ImportReport:
+    """Writes the bundle ``NAME.onnx`` into ``models_dir`` and says how it compares with the original.
+
+    A quantised model is made both ways, with its own 8-bit weights and widened to floats; the one asked for is
+    written, the report has both.
+
+    Raises:
+        BundleError: a file that is damaged or says too little; an import further from the original than the bound.
+        OptionError: an option that does not go with the file; a name that is taken.
+        UnavailableError: the extra [tflite] is not installed.
+    """
+    model = read_tflite(path)
+    rate_hz = _rate(model, settings)
+    if settings.precision == "int8" and not model.quantized:
+        raise OptionError(f"{path.name} has no 8-bit weights; import it as float", field="precision")
+    if settings.features not in (None, "none"):
+        raise OptionError(
+            f"{path.name}: its frontend is found in the file; features are none (keep it inside) or left out",
+            field="features",
+        )
+    heads: list[dict[str, Any]] = []
+    for index in range(len(model.outputs)):
+        heads.append(_head(model, index, settings, taken=[head["name"] for head in heads]))
+    name = settings.name or files.slug(path.stem, otherwise="model")
+    target = files.check_place(models_dir, name, replace=settings.replace)
+    need("tensorflow", "tf2onnx", "ai_edge_litert")
+    with files.workspace(models_dir) as scratch:
+        sounds = dict(trials(rate_hz, int(np.prod(model.inputs[0].shape))))
+        progress("running the original")
+        original = verify.of_tflite(model, [head["name"] for head in heads], list(sounds.values()))
+        variants: dict[Precision, _Variant] = {}
+        for precision in _precisions(model, settings):
+            progress(f"converting ({precision})")
+            graph = convert(model, precision, scratch)
+            progress(f"comparing ({precision})")
+            work = _Work(model=model, settings=settings, name=name, rate_hz=rate_hz, heads=heads, scratch=scratch)
+            variants[precision] = work.build(graph, precision, sounds=sounds, original=original)
+        chosen = variants[settings.precision]
+        found = tuple(each for variant in variants.values() for each in variant.differences)
+        failed = [each for each in chosen.differences if not each.passes]
+        if failed and not settings.force:
+            raise BundleError(
+                f"{path.name}: the import's {failed[0].head!r} differs from the original by {failed[0].original:.3g} "
+                f"on {failed[0].sound!r}, more than {failed[0].bound:g}; nothing was written (--force keeps it)"
+            )
+        files.move_into_place(chosen.path, target)
+    return ImportReport(
+        path=target,
+        name=name,
+        version=chosen.graph.bundle.version,
+        precision=settings.precision,
+        features=chosen.graph.bundle.preset or None,
+        batches=chosen.graph.batches,
+        size_bytes=chosen.graph.size_bytes,
+        heads=tuple((head.spec.name, head.spec.kind, head.dimension) for head in chosen.graph.heads),
+        notes=chosen.notes,
+        differences=found,
+    )
+
+
+def _precisions(model: TfliteModel, settings: ImportSettings) -> tuple[Precision, ...]:
+    if not model.quantized:
+        return ("float",)
+    return ("float", "int8") if settings.precision == "float" else ("int8", "float")
+
+
+def _rate(model: TfliteModel, settings: ImportSettings) -> int:
+    where = model.path.name
+    rate_hz = settings.sample_rate_hz or (model.metadata.sample_rate_hz if model.metadata else None)
+    if not rate_hz:
+        missing = "its metadata does not describe audio" if model.metadata else "it has no metadata"
+        raise BundleError(
+            f"{where}: {missing}, so its sample rate and its labels are not known; give --sample-rate, and --labels "
+            "for a classifier"
+        )
+    channels = model.metadata.channels if model.metadata else 1
+    if channels != 1:
+        raise BundleError(f"{where}: it takes {channels} channels; only models of one channel are served")
+    if len(model.inputs) != 1 or model.inputs[0].dtype != "float32":
+        inputs = ", ".join(f"{each.name} ({each.dtype})" for each in model.inputs) or "none"
+        raise BundleError(f"{where}: a model takes one float32 waveform, but the inputs are: {inputs}")
+    shape = model.inputs[0].shape
+    if sum(size > 1 for size in shape) != 1 or len(shape) > 2 or 0 in shape:
+        raise BundleError(f"{where}: input {model.inputs[0].name!r} is {list(shape)}; a waveform is [n] or [1, n]")
+    if model.metadata and model.metadata.outputs and len(model.metadata.outputs) != len(model.outputs):
+        raise BundleError(
+            f"{where}: its metadata describes {len(model.metadata.outputs)} outputs, the graph has {len(model.outputs)}"
+        )
+    return rate_hz
+
+
+def _head(model: TfliteModel, index: int, settings: ImportSettings, *, taken: Sequence[str]) -> dict[str, Any]:
+    """One output as the bundle's JSON has it; ``tensor`` is the head's name."""
+    tensor = model.outputs[index]
+    notes = model.metadata.outputs if model.metadata else ()
+    note = notes[index] if notes else OutputNote(name="")
+    labels, calibration = _described(model, note, tensor, settings)
+    classifies = bool(labels) or settings.task == "audio-classification"
+    kind = "classification" if classifies else "embedding"
+    single = len(model.outputs) == 1
+    fallback = ("scores" if classifies else "embedding") if single else f"output_{index}"
+    name = files.slug(note.name, otherwise=fallback)
+    if name in taken:
+        name = f"{name}_{index}"
+    head: dict[str, Any] = {"name": name, "tensor": name, "kind": kind, "pool": "mean"}
+    if classifies:
+        head |= {"activation": settings.activation, "labels": labels, "calibration": calibration}
+        head["score_threshold"] = note.score_threshold
+    return head
+
+
+def _described(
+    model: TfliteModel, note: OutputNote, tensor: TfliteTensor, settings: ImportSettings
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    classes, where = int(np.prod(tensor.shape)), model.path.name
+    if settings.labels or settings.calibration:
+        texts = [(locale, *files.read(path)) for locale, path in settings.labels]
+        table = files.read(settings.calibration) if settings.calibration else None
+        transformation, default_score = str(settings.transformation), settings.default_score
+    else:
+        packed = []
+        for each in note.files:
+            source = f"{where}: {each.name}"
+            packed.append((each, source, files.text_of(model.files[each.name], source=source)))
+        texts = [(each.locale, source, text) for each, source, text in packed if each.kind == "labels"]
+        tables = [(source, text) for each, source, text in packed if each.kind == "calibration"]
+        table = tables[0] if tables and note.transformation is not None else None
+        transformation, default_score = note.transformation or "IDENTITY", note.default_score
+    labels = files.labels_of(texts, classes=classes)
+    if table is None:
+        return labels, None
+    return labels, files.calibration(
+        table[1], transformation=transformation, default_score=default_score, classes=classes, source=table[0]
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Variant:
+    path: Path
+    graph: Graph
+    notes: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """One model on its way into a bundle."""
+
+    model: TfliteModel
+    settings: ImportSettings
+    name: str
+    rate_hz: int
+    heads: Sequence[dict[str, Any]]
+    scratch: Path
+
+    def build(self, graph: Any, precision: Precision, *, sounds: dict[str, Any], original: verify.Answers) -> _Variant:
+        from onnx import save
+
+        for tensor, head, value in zip(self.model.outputs, self.heads, list(graph.graph.output), strict=True):
+            names = [each.name for each in graph.graph.output]
+            surgery.rename_tensor(graph, tensor.name if tensor.name in names else value.name, head["tensor"])
+            surgery.widen_output(graph, head["tensor"], scale=tensor.scale, zero_point=tensor.zero_point)
+        embedding = self._bring_out_embedding(graph)
+        whole = self.scratch / f"whole-{precision}.onnx"
+        save(graph, str(whole))
+        path = self.scratch / f"bundle-{precision}.onnx"
+        loaded, notes = self._first_that_loads(graph, path, embedding=embedding)
+        bundle = verify.of_bundle(loaded, list(sounds.values()))
+        tensors = {head.spec.name: head.spec.tensor for head in loaded.heads}
+        converted = verify.of_converted(whole, tensors, list(sounds.values()))
+        found = verify.differences(
+            loaded,
+            list(sounds),
+            bundle=bundle,
+            original=original,
+            converted=converted,
+            precision=precision,
+            quantized=self.model.quantized,
+        )
+        return _Variant(path=path, graph=loaded, notes=notes, differences=found)
+
+    def _bring_out_embedding(self, graph: Any) -> bool:
+        scores = [head["tensor"] for head in self.heads if head["kind"] == "classification"]
+        taken = any(head["name"] == "embedding" for head in self.heads)
+        return len(scores) == 1 and not taken and surgery.add_embedding(graph, scores[0]) is not None
+
+    def _first_that_loads(self, graph: Any, path: Path, *, embedding: bool) -> tuple[Graph, tuple[str, ...]]:
+        """The fastest form that runs: without frontend and with free batch, down to the graph as it is."""
+        problem: BundleError | None = None
+        for made, found, freed in self._forms(graph):
+            notes = (
+                []
+                if found
+                else ["no known frontend was found in the graph (features: null): it takes the waveform itself"]
+            )
+            if not freed:
+                notes.append("it fixes its batch: segments run one by one (batch 1)")
+            path.write_bytes(files.with_metadata(made, self._bundle(found, embedding=embedding)))
+            try:
+                loaded = Graph(path, SessionSettings(threads=1))
+            except BundleError as error:
+                problem = problem or error
+                continue
+            if freed and not loaded.batches:
+                notes.append("its answers depend on what runs beside a segment: segments run one by one (batch 1)")
+            return loaded, tuple(notes)
+        raise BundleError(f"{self.model.path.name}: no form of it can be served: {problem}") from problem
+
+    def _forms(self, graph: Any) -> Iterator[tuple[Any, surgery.Frontend | None, bool]]:
+        """The graph in its forms, with the frontend that was cut and whether its batch is free."""
+        found = None
+        if self.settings.features in (None, ""):
+            found = surgery.find_frontend(graph, sample_rate_hz=self.rate_hz, scratch=self.scratch)
+        if found is not None:
+            tower = surgery.cut_frontend(graph, found)
+            if tower is not None:
+                yield surgery.free_batch(tower), found, True
+                yield tower, found, False
+        if len(self.model.inputs[0].shape) > 1:
+            yield surgery.free_batch(graph), None, True
+        yield graph, None, False
+
+    def _bundle(self, found: surgery.Frontend | None, *, embedding: bool) -> dict[str, Any]:
+        settings, metadata = self.settings, self.model.metadata
+        shape = self.model.inputs[0].shape
+        length = found.frames if found else int(np.prod(shape))
+        heads = [{"name": "embedding", "tensor": "embedding", "kind": "embedding", "pool": "mean"}] if embedding else []
+        heads += list(self.heads)
+        classifies = any(head["kind"] == "classification" for head in heads)
+        tensor = surgery.PATCHES if found else self.model.inputs[0].name
+        return {
+            "format": 1,
+            "name": self.name,
+            "version": settings.version or (metadata.version if metadata else "") or "1",
+            "task": settings.task or ("audio-classification" if classifies else "audio-embedding"),
+            "description": settings.description or (metadata.description if metadata else ""),
+            "author": settings.author or (metadata.author if metadata else ""),
+            "license": settings.license or (metadata.license if metadata else ""),
+            "audio": {"sample_rate_hz": self.rate_hz, "channels": 1},
+            "features": {"preset": found.preset} if found else None,
+            "segment": {"length": length, "hop": max(1, length // 2), "unit": "frames" if found else "samples"},
+            "input": {
+                "tensor": tensor,
+                "layout": "batch,frames,bands" if found else WAVEFORM_LAYOUTS[len(shape)],
+            },
+            "heads": heads,
+        }
