@@ -115,7 +115,9 @@ def test_embed_prints_a_line_a_file(run: Any, embedders: Path, clips: list[Path]
 def test_embed_prints_a_table_for_people(run: Any, embedders: Path, clips: list[Path]) -> None:
     ran = run("embed", clips[0], "--models", embedders)
     assert ran.code == 0
-    assert str(clips[0]) in ran.out
+    assert "low.wav" in ran.out
+    twice = run("embed", clips[0], clips[0].parent / ".." / clips[0].parent.name / "low.wav", "--models", embedders)
+    assert str(clips[0]) in twice.out
     assert "tones/1" in ran.out
 
 
@@ -261,6 +263,16 @@ def test_exit_codes_say_what_kind_of_failure(
     assert (ran.code, ran.out) == (code, "")
     assert fragment in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_a_bad_file_among_streamed_ones_is_told_of_on_stderr(
+    run: Any, embedders: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    ran = run("stream", tmp_path / "absent.wav", clips[0], "--models", embedders)
+    assert ran.code == 3
+    assert "absent" not in ran.out
+    assert "1.70 s of sound" in ran.out
+    assert len(ran.err.splitlines()) == 1
 
 
 def test_a_failure_is_one_line_and_debug_has_the_trace(run: Any, embedders: Path, clips: list[Path]) -> None:

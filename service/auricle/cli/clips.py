@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from auricle.cli.connect import connected
 from auricle.cli.exits import report
-from auricle.cli.output import Each, console, print_json, table
+from auricle.cli.output import Each, console, print_json, short_names, table
 from auricle.cli.settings import Connection, connection_options, json_option, model_options
 from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
     from auricle.client import ClassifyResult, EmbedResult
+
+Result = TypeVar("Result", "EmbedResult", "ClassifyResult")
 
 __all__ = [
     "classify",
@@ -28,7 +30,7 @@ __all__ = [
     "sound_of",
 ]
 
-_FEW_ELEMENTS = 4
+_FEW_ELEMENTS = 3
 
 
 def files_argument(command: Any) -> Any:
@@ -112,23 +114,16 @@ def embed(files: tuple[str, ...], model: str | None, version: str | None, as_jso
       auricle embed ann.wav ben.flac
       auricle embed talk.mp3 --pooling none --json | jq '.embeddings[].start_s'
     """
-    rows: list[tuple[str, ...]] = []
+    columns = {"file": "left", "from": "right", "to": "right", "head": "left", "size": "right", "vector": "left"}
     with connected(Connection.take(flags)) as client:
-
-        def one(file: str) -> None:
-            result = client.embed(sound_of(file), model=model, version=version, **flags)
-            if as_json:
-                print_json(embed_record(file, result))
-            else:
-                rows.extend(_embed_rows(file, result))
-
-        code = over_files(files, one, "embedding", as_json=as_json)
-    if rows:
-        made = table("file", "model", "from", "to", "head", "size", "vector", right=("from", "to", "size"))
-        for row in rows:
-            made.add_row(*row)
-        console().print(made)
-    return code
+        return _answer(
+            files,
+            lambda sound: client.embed(sound, model=model, version=version, **flags),
+            record=embed_record if as_json else None,
+            rows=_embed_rows,
+            columns=columns,
+            verb="embedding",
+        )
 
 
 @click.command()
@@ -144,33 +139,65 @@ def classify(files: tuple[str, ...], model: str | None, version: str | None, as_
       auricle classify street.wav --max-results 3
       auricle classify street.wav --pooling none --allow Speech --json
     """
-    rows: list[tuple[str, ...]] = []
+    columns = {"file": "left", "from": "right", "to": "right", "head": "left", "score": "right", "label": "left"}
     with connected(Connection.take(flags)) as client:
+        return _answer(
+            files,
+            lambda sound: client.classify(sound, model=model, version=version, **flags),
+            record=classify_record if as_json else None,
+            rows=_classify_rows,
+            columns=columns,
+            verb="classifying",
+        )
 
-        def one(file: str) -> None:
-            result = client.classify(sound_of(file), model=model, version=version, **flags)
-            if as_json:
-                print_json(classify_record(file, result))
-            else:
-                rows.extend(_classify_rows(file, result))
 
-        code = over_files(files, one, "classifying", as_json=as_json)
-    if rows:
-        made = table("file", "model", "from", "to", "head", "score", "label", right=("from", "to", "score"))
-        for row in rows:
+def _answer(
+    files: tuple[str, ...],
+    call: Callable[[str | bytes], Result],
+    *,
+    record: Callable[[str, Result], dict[str, Any]] | None,
+    rows: Callable[[str, Result], Iterable[tuple[str, ...]]],
+    columns: Mapping[str, str],
+    verb: str,
+) -> int:
+    """Asks about each file; ``record`` makes a line of JSON as each answer comes, None a table at the end."""
+    names, found, models = short_names(files), list[tuple[str, ...]](), dict[str, None]()
+
+    def one(file: str) -> None:
+        result = call(sound_of(file))
+        if record is not None:
+            print_json(record(file, result))
+            return
+        found.extend(rows(names[file], result))
+        models[f"{result.model}/{result.version}"] = None
+
+    code = over_files(files, one, verb, as_json=record is not None)
+    if found:
+        made = table(*columns, right=[name for name, side in columns.items() if side == "right"])
+        for row in found:
             made.add_row(*row)
         console().print(made)
+        click.echo(f"by {', '.join(models)}")
     return code
 
 
-def over_files(files: Iterable[str], act: Callable[[str], None], verb: str, *, as_json: bool) -> int:
+def over_files(
+    files: Iterable[str], act: Callable[[str], None], verb: str, *, as_json: bool, prints: bool = False
+) -> int:
     """Does something with each file; one that fails is told of, and the rest goes on.
+
+    Args:
+        files: paths, or ``-``.
+        act: what to do.
+        verb: the progress says it.
+        as_json: tell of a failure in a line of JSON, too.
+        prints: ``act`` itself writes to stdout as it goes.
 
     Returns:
         0, or the exit code of the first failure.
     """
     code = 0
-    for file in Each(files, verb, quiet=as_json and sys.stdout.isatty()):
+    for file in Each(files, verb, quiet=(as_json or prints) and sys.stdout.isatty()):
         try:
             act(file)
         except BrokenPipeError:
@@ -210,16 +237,14 @@ def _embed_rows(file: str, result: EmbedResult) -> Iterable[tuple[str, ...]]:
     for each in result.embeddings:
         few = "  ".join(f"{float(value):.4g}" for value in each.vector[:_FEW_ELEMENTS])
         more = "  ..." if each.vector.size > _FEW_ELEMENTS else ""
-        name = f"{result.model}/{result.version}"
-        yield file, name, f"{each.start_s:.2f} s", f"{each.end_s:.2f} s", each.head, str(each.vector.size), few + more
+        yield file, f"{each.start_s:.2f} s", f"{each.end_s:.2f} s", each.head, str(each.vector.size), few + more
 
 
 def _classify_rows(file: str, result: ClassifyResult) -> Iterable[tuple[str, ...]]:
-    name = f"{result.model}/{result.version}"
     for each in result.classifications:
-        place = (file, name, f"{each.start_s:.2f} s", f"{each.end_s:.2f} s", each.head)
+        place = (file, f"{each.start_s:.2f} s", f"{each.end_s:.2f} s", each.head)
         for category in each.categories:
             yield *place, f"{category.score:.4f}", category.label
-            place = ("", "", "", "", "")
+            place = ("", "", "", "")
         if not each.categories:
             yield *place, "", "(nothing over the threshold)"

@@ -9,7 +9,7 @@ import click
 from auricle.cli.clips import files_argument, over_files, sound_of
 from auricle.cli.connect import connected
 from auricle.cli.exits import DIFFERENT
-from auricle.cli.output import console, print_json, table
+from auricle.cli.output import console, print_json, short_names, table
 from auricle.cli.settings import Connection, connection_options, json_option, model_options, setting
 from auricle.errors import OptionError
 
@@ -72,8 +72,9 @@ def compare(
     else:
         numbers = [str(place) for place in range(1, len(names) + 1)]
         made = table("", "file", *numbers, right=("", *numbers))
+        shown = short_names(names)
         for number, name, row in zip(numbers, names, matrix, strict=True):
-            made.add_row(number, name, *(f"{value:.4f}" for value in row))
+            made.add_row(number, shown[name], *(f"{value:.4f}" for value in row))
         console().print(made)
     return code
 

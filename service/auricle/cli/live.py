@@ -76,7 +76,7 @@ def stream(
                     else:
                         show(event)
 
-        return over_files(files, one, "streaming", as_json=True)
+        return over_files(files, one, "streaming", as_json=as_json, prints=True)
 
 
 def paced(

@@ -7,13 +7,15 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
     from rich.table import Table
 
-__all__ = ["Each", "console", "plain", "print_json", "table", "working"]
+__all__ = ["Each", "console", "plain", "print_json", "short_names", "table", "working"]
 
 # Beside a file there is no window to fit into; a table is as wide as its content, up to this.
 _WIDE_COLUMNS = 200
@@ -57,24 +59,26 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
     return made
 
 
+def short_names(files: Iterable[str]) -> dict[str, str]:
+    """Gives what to call each file in a table: its name without the folder, where no other has that."""
+    files = list(dict.fromkeys(files))
+    names = [Path(file).name for file in files]
+    return {file: name if names.count(name) == 1 else file for file, name in zip(files, names, strict=True)}
+
+
 class Each:
-    """Progress over several items, on stderr where that is a terminal and nothing else writes there."""
+    """Progress over items, on stderr where that is a terminal and nothing else writes there."""
 
     def __init__(self, items: Iterable[str], verb: str, *, quiet: bool = False) -> None:
         self._items = list(items)
         self._verb = verb
-        self._quiet = quiet or len(self._items) < 2 or not sys.stderr.isatty()
+        self._quiet = quiet or not sys.stderr.isatty()
 
     def __iter__(self) -> Iterator[str]:
         if self._quiet:
             yield from self._items
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        # rich would send what is written to stdout meanwhile to its own console, which is stderr.
-        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+        with _progress(bar=len(self._items) > 1) as progress:
             task = progress.add_task(self._verb, total=len(self._items))
             for item in self._items:
                 progress.update(task, description=f"{self._verb} {item}")
@@ -88,7 +92,26 @@ def working(what: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
+    with _progress(bar=False) as progress:
+        progress.add_task(what)
         yield
+
+
+def _progress(*, bar: bool) -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    text = TextColumn("{task.description}", markup=False)
+    columns: tuple[ProgressColumn, ...] = (SpinnerColumn(), text, TimeElapsedColumn())
+    if bar:
+        columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # rich would send what is written to stdout meanwhile to its own console, which is stderr.
+    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
