@@ -214,3 +214,15 @@ def test_the_least_length_gives_a_frame_and_one_sample_less_none(tmp_path: Path,
     assert graph.features.frames(least - 1) == 0
     (segment,) = cut(graph, FLOAT, pcm(FLOAT, least))
     assert segment.rows.shape == (graph.features.frames(least), 64)
+
+
+def test_sound_between_two_segments_is_not_kept(graphs: dict[str, Graph]) -> None:
+    grid = SegmentGrid(length=10, hop=100_000, row_samples=1, samples=10)
+    cutter = Cutter(graphs["waveform"], grid, FLOAT)
+    piece = pcm(FLOAT, 1000)
+    segments = [segment for _ in range(100) for segment in cutter.feed(piece)]
+    assert [segment.start_sample for segment in segments] == [0]
+    assert sum(rows.nbytes for rows in cutter._rows._pieces) <= len(piece)
+    (second,) = cutter.feed(piece)
+    assert second.start_sample == 100_000
+    assert second.rows.size == 10

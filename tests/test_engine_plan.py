@@ -178,3 +178,14 @@ def test_a_hop_without_a_length_is_refused(whole_clip: Graph) -> None:
     with pytest.raises(OptionError, match="send segment_length with it") as caught:
         embed(whole_clip, hop_ns=100 * MS)
     assert caught.value.field == "options.hop"
+
+
+@pytest.mark.parametrize("name", ["hop", "segment_length"])
+def test_a_time_that_would_hold_endless_sound_is_refused(whole_clip: Graph, name: str) -> None:
+    hour_ns = 3600 * 1000 * MS
+    other = {"hop": "segment_length_ns", "segment_length": "hop_ns"}[name]
+    options = {f"{name}_ns": hour_ns, other: MS}
+    embed(whole_clip, stream=True, **options)
+    with pytest.raises(OptionError, match="at most 3600 s") as caught:
+        embed(whole_clip, stream=True, **{**options, f"{name}_ns": hour_ns + 1})
+    assert caught.value.field == f"options.{name}"

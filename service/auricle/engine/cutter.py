@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from auricle import frontend
 from auricle.engine.decode import Block, SoundFormat
-from auricle.engine.graph import Graph
 from auricle.engine.level import Level
-from auricle.engine.segments import SegmentGrid
+from auricle.engine.segments import Intake, SegmentGrid
 from auricle.errors import AudioError
 
 __all__ = ["Cutter", "Segment"]
@@ -41,7 +40,7 @@ class Cutter:
     a time, from any thread.
     """
 
-    def __init__(self, graph: Graph, grid: SegmentGrid, sound: SoundFormat) -> None:
+    def __init__(self, graph: Intake, grid: SegmentGrid, sound: SoundFormat) -> None:
         self._graph = graph
         self._grid = grid
         self._sound = sound
@@ -170,6 +169,7 @@ class _Rows:
         self._pieces: list[Floats] = []
         self._first = 0
         self._count = 0
+        self._needed = 0
 
     def __len__(self) -> int:
         """Rows so far, dropped ones included."""
@@ -179,6 +179,7 @@ class _Rows:
         if len(rows):
             self._pieces.append(rows)
             self._count += len(rows)
+            self.drop(self._needed)
 
     def take(self, first: int, stop: int) -> Floats:
         """Rows [first, stop) as one contiguous copy, or a view where they came as one piece."""
@@ -189,7 +190,8 @@ class _Rows:
         return self._pieces[0][first - self._first : stop - self._first]
 
     def drop(self, before: int) -> None:
-        """Forgets the rows before this one."""
+        """Forgets the rows before this one, also those that are yet to come."""
+        self._needed = before
         before = min(before, self._count)
         while self._pieces and self._first + len(self._pieces[0]) <= before:
             self._first += len(self._pieces.pop(0))

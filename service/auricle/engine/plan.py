@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from auricle.engine.graph import Graph
 from auricle.engine.options import Options
-from auricle.engine.segments import SegmentGrid
+from auricle.engine.segments import Intake, SegmentGrid
 from auricle.errors import HeadKindError, OptionError
 from auricle.model.heads import Head, MaxPool, MeanPool, Pool, Pooling
 from auricle.model.labels import CategoryFilter, Ranked, display_names
@@ -22,6 +22,8 @@ __all__ = ["HeadPlan", "Plan", "Value", "default_grid", "make_plan"]
 Value = NDArray[np.float32] | NDArray[np.int8] | NDArray[np.float16] | Ranked
 Floats = NDArray[np.float32]
 NS = 1_000_000_000
+# Of a hop or a segment that a request asks for: a stream holds so much sound before it answers.
+LONGEST_S = 3600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +65,7 @@ def make_plan(graph: Graph, options: Options, *, stream: bool) -> Plan:
     )
 
 
-def default_grid(graph: Graph) -> SegmentGrid:
+def default_grid(graph: Intake) -> SegmentGrid:
     """The grid of a clip where the request says nothing."""
     return _plan_grid(graph, Options(kind="embedding"), stream=False)
 
@@ -136,12 +138,16 @@ def _finish_embedding(head: Head, options: Options) -> Callable[[Floats], Value]
     return finish
 
 
-def _plan_grid(graph: Graph, options: Options, *, stream: bool) -> SegmentGrid:
+def _plan_grid(graph: Intake, options: Options, *, stream: bool) -> SegmentGrid:
     spec, features = graph.bundle.segment, graph.features
     row_samples = features.hop if features else 1
     rate = graph.bundle.audio.sample_rate_hz
 
-    def rows(time_ns: int) -> int:
+    def rows(time_ns: int, name: str) -> int:
+        if time_ns > LONGEST_S * NS:
+            raise OptionError(
+                f"options.{name} must be at most {LONGEST_S} s, but is {time_ns / NS:g} s", field=f"options.{name}"
+            )
         exact = time_ns * rate / (NS * row_samples)
         return max(1, math.floor(exact + 0.5))
 
@@ -153,7 +159,7 @@ def _plan_grid(graph: Graph, options: Options, *, stream: bool) -> SegmentGrid:
                 "and no other; leave it unset",
                 field="options.segment_length",
             )
-        length = rows(options.segment_length_ns)
+        length = rows(options.segment_length_ns, "segment_length")
     elif length is None and stream:
         if spec.stream_length is None:
             raise OptionError(
@@ -162,7 +168,7 @@ def _plan_grid(graph: Graph, options: Options, *, stream: bool) -> SegmentGrid:
                 field="options.segment_length",
             )
         length = spec.stream_length
-    hop = rows(options.hop_ns) if options.hop_ns is not None else spec.hop or length or 1
+    hop = rows(options.hop_ns, "hop") if options.hop_ns is not None else spec.hop or length or 1
     if length is None and options.hop_ns is not None:
         raise OptionError(
             f"options.hop: model {graph.bundle.name!r} takes the whole clip at once; send segment_length with it",
@@ -181,7 +187,7 @@ def _plan_grid(graph: Graph, options: Options, *, stream: bool) -> SegmentGrid:
     )
 
 
-def _least_samples(graph: Graph) -> int:
+def _least_samples(graph: Intake) -> int:
     """Least sound that gives one row: what one frame spans, less the padding on both sides of the sound."""
     features = graph.features
     if features is None:
