@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from auricle.errors import UnavailableError
 from auricle.model.pull import pull
+
+# The same examples in every run, and no limit on one example's time: machines differ, and have other work.
+settings.register_profile("auricle", deadline=None, derandomize=True)
+settings.load_profile("auricle")
 
 
 @pytest.fixture(scope="session")
