@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-__all__ = ["SegmentGrid"]
+from auricle.frontend import FeatureSpec
+from auricle.model.bundle import Bundle
+
+__all__ = ["Intake", "SegmentGrid"]
+
+
+class Intake(Protocol):
+    """What cutting needs to know of a model: a loaded graph has it, and so has a model that is yet to be trained."""
+
+    @property
+    def bundle(self) -> Bundle: ...
+
+    @property
+    def features(self) -> FeatureSpec | None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
