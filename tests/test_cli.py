@@ -472,8 +472,10 @@ def test_a_reader_that_goes_leaves_no_trace(address: str, both: Path, long_clip:
     assert process.wait(30) == 141
 
 
-def test_an_interrupt_ends_with_130_and_no_trace(address: str, long_clip: Path) -> None:
-    process = spawn("stream", long_clip, "--realtime", "--model", "scenes", "--json", "--server", address)
+@pytest.mark.parametrize("where", ["server", "here"])
+def test_an_interrupt_ends_with_130_and_no_trace(address: str, both: Path, long_clip: Path, where: str) -> None:
+    place = ["--server", address] if where == "server" else ["--models", both]
+    process = spawn("stream", long_clip, "--realtime", "--model", "scenes", "--json", *place)
     assert process.stdout is not None
     for _ in range(2):
         process.stdout.readline()

@@ -126,6 +126,8 @@ def open_content(content: bytes, limits: Limits) -> Sound:
 def _decoded_blocks(file: soundfile.SoundFile, sound_format: SoundFormat, limits: Limits) -> Iterator[Block]:
     dtype = "int16" if sound_format.encoding == "s16le" else "float32"
     frames = 0
+    # soundfile seeks after every read of a file that can, and an MP3 decoder starts anew there, with a glitch.
+    file.seekable = lambda: False
     with file:
         while True:
             try:

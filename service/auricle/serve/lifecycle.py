@@ -96,14 +96,14 @@ class Server:
         task.add_done_callback(self._shows.discard)
 
     def _announce(self) -> None:
-        names = [f"{model.name}/{model.version}" for model in self.repository.models()]
-        self._log.info("serving", address=self.address, models=names, models_dir=str(self._settings.models_dir))
-        if not names:
-            self._log.warning("no models yet: put one in the directory, e.g. auricle models pull voice")
         if self._settings.port_file is not None:
             partial = self._settings.port_file.with_suffix(".partial")
             partial.write_text(f"{self.port}\n")
             partial.replace(self._settings.port_file)
+        names = [f"{model.name}/{model.version}" for model in self.repository.models()]
+        self._log.info("serving", address=self.address, models=names, models_dir=str(self._settings.models_dir))
+        if not names:
+            self._log.warning("no models yet: put one in the directory, e.g. auricle models pull voice")
 
 
 async def serve(settings: ServerSettings) -> None:

@@ -110,7 +110,15 @@ class LocalTransport:
             except TimeoutError:
                 raise _late(timeout) from None
 
-        return self._submit(work()).result()
+        return self._wait(self._submit(work()))
+
+    def _wait(self, answer: Future[T]) -> T:
+        try:
+            return answer.result()
+        except BaseException:
+            # Ctrl-C arrives here, and then nobody will read the answer.
+            answer.cancel()
+            raise
 
     def _stream(
         self,
@@ -121,18 +129,25 @@ class LocalTransport:
         answers = method(_pull(requests), _deadline(timeout))
         end = None if timeout is None else self._loop.time() + timeout
 
+        # A generator that runs cannot be closed, so that an interrupted step must end first.
+        turn = asyncio.Lock()
+
         async def step() -> T | object:
             try:
-                async with asyncio.timeout_at(end):
+                async with turn, asyncio.timeout_at(end):
                     return await anext(answers, END)
             except TimeoutError:
                 raise _late(timeout) from None
 
+        async def close() -> None:
+            async with turn:
+                await answers.aclose()
+
         try:
-            while (reply := self._submit(step()).result()) is not END:
+            while (reply := self._wait(self._submit(step()))) is not END:
                 yield cast(T, reply)
         finally:
-            self._submit(answers.aclose()).result()
+            self._submit(close()).result()
 
 
 async def _pull(requests: Iterator[Any]) -> AsyncIterator[Any]:
