@@ -27,12 +27,20 @@ $(VENV)/.run: $(VENV)/.python $(BUILD_INPUTS)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+# An extra's requirements alone: installing the project again would compile it again.
+define install_extra
+	$(BIN)/python -c 'import sys, tomllib; \
+		extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+		print(*(line for name in sys.argv[1:] for line in extras[name]), sep="\n")' $(1) \
+		| $(BIN)/pip install --quiet --disable-pip-version-check --requirement /dev/stdin
+endef
+
 $(VENV)/.test: $(VENV)/.run
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(call install_extra,test)
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	$(call install_extra,lint)
 	@touch $@
 
 demo: $(VENV)/.run

@@ -148,3 +148,5 @@ class build_ext(_build_ext):  # noqa: N801 - the name of the command
                 },
             )
         super().finalize_options()
+        # A module a core: the levels are the same work several times.
+        self.parallel = self.parallel or os.cpu_count()
