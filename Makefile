@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BUILD_INPUTS := pyproject.toml setup.py $(shell find proto _frontend -type f \
-	\( -name '*.proto' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.py' \) 2>/dev/null)
+BUILD_INPUTS := pyproject.toml setup.py $(shell find proto _frontend -path _frontend/generated -prune -o -type f \
+	\( -name '*.proto' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.py' \) -print 2>/dev/null)
 MODELS ?=
 LISTEN ?= 127.0.0.1:50051
 
