@@ -1,0 +1,49 @@
+"""The files that metadata names: labels, one a line, and score calibrations."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from auricle.errors import BundleError
+from auricle.model.calibration import Row, parse_calibration_csv
+
+__all__ = ["parse_calibration", "parse_labels", "read_calibration", "read_file", "read_labels"]
+
+
+def read_file(path: str | PathLike[str]) -> bytes:
+    """The content of a file. OSError where it is not there."""
+    return Path(path).read_bytes()
+
+
+def read_labels(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Labels of a file; see `parse_labels`."""
+    return parse_labels(read_file(path), source=str(path))
+
+
+def read_calibration(path: str | PathLike[str]) -> tuple[Row | None, ...]:
+    """Rows of a file; see `parse_calibration`."""
+    return parse_calibration(read_file(path), source=str(path))
+
+
+def parse_labels(content: bytes, *, source: str) -> tuple[str, ...]:
+    """One label a line, by class index; one newline at the end is allowed. ValueError: not UTF-8, or empty."""
+    text = _text(content, source).replace("\r\n", "\n").removesuffix("\n")
+    if not text:
+        raise ValueError(f"the label file {source} is empty; write one label a line, in the order of the classes")
+    return tuple(text.split("\n"))
+
+
+def parse_calibration(content: bytes, *, source: str) -> tuple[Row | None, ...]:
+    """One row a class, see `parse_calibration_csv` of `auricle.model`. ValueError names the file and the line."""
+    try:
+        return parse_calibration_csv(_text(content, source), source=source)
+    except BundleError as error:
+        raise ValueError(error.message) from error
+
+
+def _text(content: bytes, source: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the file {source} is no UTF-8 text: {error}") from error
