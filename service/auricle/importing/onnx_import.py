@@ -142,12 +142,15 @@ def _layout(where: str, source: TensorInfo, spec: FeatureSpec | None) -> str:
         )
     if len(shape) not in (2, 3, 4):
         raise BundleError(f"{where}: input {source.name!r} has {len(shape)} axes ({text}); features have 2 to 4")
-    bands_last = shape[-1] in (None, spec.bands)
-    order = ["frames", "bands"] if bands_last else ["bands", "frames"]
-    if not bands_last and shape[-2] not in (None, spec.bands):
+    if spec.bands in shape[-2:]:
+        bands_last = shape[-1] == spec.bands
+    elif shape[-1] is None:
+        bands_last = True
+    else:
         raise BundleError(
             f"{where}: input {source.name!r} is {text}; the features have {spec.bands} bands; choose others"
         )
+    order = ["frames", "bands"] if bands_last else ["bands", "frames"]
     return ",".join([*["batch", "1"][: len(shape) - 2], *order])
 
 

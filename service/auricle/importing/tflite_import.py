@@ -21,11 +21,17 @@ from auricle.importing.tflite import OutputNote, TfliteModel, TfliteTensor, read
 __all__ = ["import_tflite"]
 
 Progress = Callable[[str], None]
+Converter = Callable[[TfliteModel, Precision, Path], Any]
 WAVEFORM_LAYOUTS = {1: "samples", 2: "batch,samples"}
 
 
 def import_tflite(
-    path: Path, models_dir: Path, settings: ImportSettings, *, progress: Progress = lambda stage: None
+    path: Path,
+    models_dir: Path,
+    settings: ImportSettings,
+    *,
+    progress: Progress = lambda stage: None,
+    converter: Converter = convert,
 ) -> ImportReport:
     """Writes the bundle ``NAME.onnx`` into ``models_dir`` and says how it compares with the original.
 
@@ -59,7 +65,7 @@ def import_tflite(
         variants: dict[Precision, _Variant] = {}
         for precision in _precisions(model, settings):
             progress(f"converting ({precision})")
-            graph = convert(model, precision, scratch)
+            graph = converter(model, precision, scratch)
             progress(f"comparing ({precision})")
             work = _Work(model=model, settings=settings, name=name, rate_hz=rate_hz, heads=heads, scratch=scratch)
             variants[precision] = work.build(graph, precision, sounds=sounds, original=original)
