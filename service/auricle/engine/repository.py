@@ -20,6 +20,8 @@ __all__ = ["ModelFile", "Repository", "scan", "version_key"]
 
 SUFFIX = ".onnx"
 SETTLE_MS = 400
+# What changed before the watch stood, or on a file system that tells nobody, is found by looking.
+RESCAN_MS = 5000
 NAME_TAKEN = "MODEL_NAME_TAKEN"
 
 
@@ -179,7 +181,9 @@ class Repository:
     async def _changes(self) -> AsyncIterator[None]:
         stop = asyncio.Event()
         try:
-            async for _ in watchfiles.awatch(self._dir, debounce=SETTLE_MS, stop_event=stop):
+            async for _ in watchfiles.awatch(
+                self._dir, debounce=SETTLE_MS, stop_event=stop, rust_timeout=RESCAN_MS, yield_on_timeout=True
+            ):
                 yield None
         finally:
             stop.set()
