@@ -18,7 +18,9 @@ typedef void (*RealDft)(const float *x, ptrdiff_t stride, const float *w, float 
 /* The reverse: bins 0 .. size / 2, each times conj(w), -> real y (size, lanes), not divided by the size. */
 typedef void (*HermitianDft)(const float *re, const float *im, const float *w, float *y, ptrdiff_t stride);
 /* ``count`` forward transforms; in the turned ones result k > 0 of each is multiplied by w (count, size - 1, 2).
- * With real and imaginary parts exchanged on both sides it is the backward transform, and w acts as conj(w). */
+ * With real and imaginary parts exchanged on both sides it is the backward transform, and w acts as conj(w).
+ * Variants with ``ends`` e leave out what nobody looks at: the plain ones write results k < e and k >= size - e alone,
+ * the turned ones take the inputs between for zero. */
 typedef void (*ComplexDft)(const float *re, const float *im, Steps from, float *out_re, float *out_im, Steps to,
                            const float *w, ptrdiff_t count);
 
@@ -32,6 +34,11 @@ static inline void turned_load(vf *a, vf *b, const float *re, const float *im, c
     const vf c = vf_load(w), s = vf_load(w + VF_LANES), r = vf_load(re), i = vf_load(im);
     *a = r * c + i * s;
     *b = i * c - r * s;
+}
+
+static inline void plain_store(float *re, float *im, vf a, vf b) {
+    vf_store(re, a);
+    vf_store(im, b);
 }
 
 static inline void scaled_store(float *re, float *im, vf a, vf b, float c, float s) {

@@ -291,20 +291,23 @@ def _hermitian(n: int) -> str:
     return _function(f"hermitian_dft_{n}({arguments})", [*turned, *_text(graph, stores)])
 
 
-def _complex(n: int, turned: bool) -> str:
+def _complex(n: int, turned: bool, ends: int) -> str:
+    """``ends`` > 0: of the results (plain) or the inputs (turned) the first and last so many alone count."""
     graph = Graph()
+    counts = [not ends or k < ends or k >= n - ends for k in range(n)]
     x = [
         (graph.load(f"vf_load(re + {j} * from.stride)"), graph.load(f"vf_load(im + {j} * from.stride)"))
+        if counts[j] or not turned
+        else (graph.zero(), graph.zero())
         for j in range(n)
     ]
     stores: list[tuple[Sequence[Term], str]] = []
     for k, value in enumerate(complex_dft(x, -1)):
         place = f"out_re + {k} * to.stride, out_im + {k} * to.stride"
         if turned and k:
-            text = f"scaled_store({place}, {{0}}, {{1}}, w[{2 * k - 2}], w[{2 * k - 1}]);"
-        else:
-            text = f"vf_store(out_re + {k} * to.stride, {{0}}); vf_store(out_im + {k} * to.stride, {{1}});"
-        stores.append((value, text))
+            stores.append((value, f"scaled_store({place}, {{0}}, {{1}}, w[{2 * k - 2}], w[{2 * k - 1}]);"))
+        elif turned or counts[k]:
+            stores.append((value, f"plain_store({place}, {{0}}, {{1}});"))
     arguments = (
         "const float *restrict re, const float *restrict im, Steps from, "
         "float *restrict out_re, float *restrict out_im, Steps to, const float *restrict w, ptrdiff_t count"
@@ -315,23 +318,17 @@ def _complex(n: int, turned: bool) -> str:
         *(f"    {line}" for line in _text(graph, stores)),
         "}",
     ]
-    return _function(f"complex_dft_{n}{'_turned' if turned else ''}({arguments})", body)
+    return _function(f"{_complex_name(n, turned, ends)}({arguments})", body)
 
 
-def _chooser(kind: str, result: str, sizes: Sequence[int], suffix: str = "") -> str:
-    cases = [f"    case {n}: return {kind}_dft_{n}{suffix};" for n in sizes]
-    name = f"{kind}_dft{suffix}"
-    return "\n".join(
-        [
-            f"static {result} {name}(int size) {{",
-            "    switch (size) {",
-            *cases,
-            "    default: return 0;",
-            "    }",
-            "}",
-            "",
-        ]
-    )
+def _complex_name(n: int, turned: bool, ends: int) -> str:
+    return f"complex_dft{'_turned' if turned else ''}_{n}" + (f"_ends_{ends}" if ends else "")
+
+
+def _chooser(signature: str, cases: Sequence[tuple[str, str]]) -> str:
+    """A function that gives the codelet of the first case that holds, or NULL."""
+    lines = [f"    if ({condition}) return {name};" for condition, name in cases]
+    return "\n".join([f"static {signature} {{", *lines, "    return 0;", "}", ""])
 
 
 def header() -> str:
@@ -339,12 +336,12 @@ def header() -> str:
     parts = ["/* Made by dft_codelets.py; do not edit. */\n"]
     for n in REAL_SIZES:
         parts += [_real(n), _hermitian(n)]
-    for n in COMPLEX_SIZES:
-        parts += [_complex(n, turned=False), _complex(n, turned=True)]
-    parts += [
-        _chooser("real", "RealDft", REAL_SIZES),
-        _chooser("hermitian", "HermitianDft", REAL_SIZES),
-        _chooser("complex", "ComplexDft", COMPLEX_SIZES),
-        _chooser("complex", "ComplexDft", COMPLEX_SIZES, "_turned"),
-    ]
+    for kind in ("real", "hermitian"):
+        cases = [(f"size == {n}", f"{kind}_dft_{n}") for n in REAL_SIZES]
+        parts.append(_chooser(f"{kind.capitalize()}Dft {kind}_dft(int size)", cases))
+    for turned in (False, True):
+        variants = [(n, ends) for n in COMPLEX_SIZES for ends in (0, 1, 2) if 2 * ends < n]
+        parts += [_complex(n, turned, ends) for n, ends in variants]
+        cases = [(f"size == {n} && ends == {ends}", _complex_name(n, turned, ends)) for n, ends in variants]
+        parts.append(_chooser(f"ComplexDft complex_dft{'_turned' if turned else ''}(int size, int ends)", cases))
     return "\n".join(parts)

@@ -10,7 +10,8 @@
 # of the output's length: what is beyond the lower Nyquist frequency is zero, so cutting and extending cost nothing.
 # The filter's factors also move the block in time, so that the first valid output is number 0.
 
-from libc.string cimport memcpy
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport calloc
 
 from vec cimport VF_LANES, vf, vf_load, vf_store
 
@@ -25,8 +26,8 @@ cdef extern from "dft.h" nogil:
     ) noexcept nogil
     RealDft real_dft(int size)
     HermitianDft hermitian_dft(int size)
-    ComplexDft complex_dft(int size)
-    ComplexDft complex_dft_turned(int size)
+    ComplexDft complex_dft(int size, int ends)
+    ComplexDft complex_dft_turned(int size, int ends)
     void transpose(const float* x, Py_ssize_t in_stride, float* y, Py_ssize_t out_stride)
     void store_where(float* p, vf v, vf m)
     vf reversed(vf v)
@@ -42,18 +43,88 @@ cdef struct Transform:
 
 cdef struct Block:
     Transform analysis, synthesis
+    Py_ssize_t length_in, length_out  # their points
     RealDft real
     HermitianDft hermitian
-    Py_ssize_t reach  # rows of bins on either side of 0 that the filter passes
-    const float* response  # (2, 2 * reach + 1, bins): real and imaginary parts at bin columns * (row - reach) + lane
-    # Scratch, each with real parts before imaginary ones.
+    Py_ssize_t reach  # rows of bins on either side of 0 that the filter passes: -reach to reach - 1
+    Py_ssize_t inner  # those of them, -inner to inner - 1, that lie in the filter's band as a whole
+    const float* response  # (2, 2 * reach, bins): real and imaginary parts at bin columns * (row - reach) + lane
+    float* scratch  # what calloc gave; the arrays below lie in it, each with real parts before imaginary ones
     float* tile  # (2, bins, VF_LANES)
     float* turned  # (2, padded rows, bins)
     float* middle  # (2, rows, VF_LANES)
     float* lanes  # (2, padded rows, bins)
     float* spectrum_re  # index 0 of the circle; VF_LANES floats of margin on both sides
     float* spectrum_im
-    float* out  # (columns * rows + VF_LANES,) of the synthesis
+    float* out  # (length_out + VF_LANES,)
+
+
+cdef enum:
+    CACHE_LINE = 16  # floats
+
+
+cdef inline void transform_fill(
+    Transform* t, Py_ssize_t columns, Py_ssize_t first, Py_ssize_t second, const float* outer, const float* inner
+) noexcept:
+    t.columns, t.first, t.second, t.rows = columns, first, second, first * second
+    t.bins = (columns // 2 + VF_LANES) // VF_LANES * VF_LANES
+    t.groups = (t.rows + VF_LANES - 1) // VF_LANES
+    t.outer, t.inner = outer, inner
+
+
+cdef inline int ends(Py_ssize_t size, Py_ssize_t each, Py_ssize_t reach) noexcept:
+    """How many of ``size`` parts of ``each`` rows, from either end, hold the rows within ``reach``; 0 for all."""
+    cdef Py_ssize_t needed = (reach + each - 1) // each
+    return <int>needed if needed <= 2 and 2 * needed < size else 0
+
+
+cdef inline bint block_choose(Block* b) noexcept:
+    """Chooses the codelets of a block whose transforms and reach are known; False where there are none."""
+    cdef Transform* a = &b.analysis
+    cdef Transform* s = &b.synthesis
+    cdef Py_ssize_t band
+    b.length_in, b.length_out = a.columns * a.rows, s.columns * s.rows
+    band = (min(b.length_in, b.length_out) + 1) // 2  # the filter passes the bins below it
+    b.inner = min((band - a.bins) // a.columns + 1, (band - 1) // a.columns)
+    b.real, b.hermitian = real_dft(<int>a.columns), hermitian_dft(<int>s.columns)
+    # Of the analysis nobody looks at the results beyond the reach, of the synthesis the inputs beyond it are zero.
+    a.first_pass = complex_dft_turned(<int>a.first, 0)
+    a.second_pass = complex_dft(<int>a.second, ends(a.second, a.first, b.reach))
+    s.first_pass = complex_dft_turned(<int>s.first, ends(s.first, s.second, (band + s.columns - 1) // s.columns))
+    s.second_pass = complex_dft(<int>s.second, 0)
+    return (
+        b.real != NULL and b.hermitian != NULL and a.second_pass != NULL and s.second_pass != NULL
+        and (a.first == 1 or a.first_pass != NULL) and (s.first == 1 or s.first_pass != NULL)
+        and b.reach <= a.rows
+    )
+
+
+cdef inline bint block_lay_out(Block* b) noexcept:
+    """Allocates the scratch in one piece, each array on a cache line; False if there is no memory for it."""
+    cdef Py_ssize_t sizes[6]
+    cdef float* parts[6]
+    cdef Py_ssize_t total = CACHE_LINE, i
+    cdef float* at
+    sizes[0] = 2 * max(b.analysis.bins, b.synthesis.bins) * VF_LANES  # tile
+    sizes[1] = 2 * b.analysis.groups * VF_LANES * b.analysis.bins  # turned
+    sizes[2] = 2 * max(b.analysis.rows, b.synthesis.rows) * VF_LANES  # middle
+    sizes[3] = 2 * max(b.analysis.rows, b.synthesis.groups * b.synthesis.bins) * VF_LANES  # lanes
+    sizes[4] = 2 * (b.length_out + 3 * VF_LANES)  # spectrum
+    sizes[5] = b.length_out + VF_LANES  # out
+    for i in range(6):
+        sizes[i] = (sizes[i] + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
+        total += sizes[i]
+    b.scratch = <float*>calloc(total, sizeof(float))
+    if b.scratch == NULL:
+        return False
+    at = b.scratch + (CACHE_LINE - <uintptr_t>b.scratch // sizeof(float) % CACHE_LINE)
+    for i in range(6):
+        parts[i] = at
+        at += sizes[i]
+    b.tile, b.turned, b.middle, b.lanes, b.out = parts[0], parts[1], parts[2], parts[3], parts[5]
+    b.spectrum_re = parts[4] + VF_LANES
+    b.spectrum_im = b.spectrum_re + b.length_out + 2 * VF_LANES
+    return True
 
 
 cdef inline void along_rows(
@@ -94,30 +165,45 @@ cdef inline void analyse(Block* b, const float* x) noexcept nogil:
 
 cdef inline void put_bins(Block* b, Py_ssize_t k) noexcept nogil:
     """Filters the results of lanes k, k + 1, ... and puts them and their mirror images into the spectrum."""
-    cdef const Transform* t = &b.analysis
-    cdef Py_ssize_t length = b.synthesis.columns * b.synthesis.rows
-    cdef const float* response_im = b.response + (2 * b.reach + 1) * t.bins
-    cdef Py_ssize_t row, place, at, mirror
+    cdef Py_ssize_t columns = b.analysis.columns, bins = b.analysis.bins, rows = b.analysis.rows
+    cdef Py_ssize_t length = b.length_out
+    cdef Py_ssize_t reach = b.reach, inner = b.inner, row, at, mirror
+    cdef const float* response_re = b.response + k
+    cdef const float* response_im = response_re + 2 * reach * bins
+    cdef const float* lanes_re = b.lanes + (rows - reach) * VF_LANES
+    cdef const float* lanes_im = lanes_re + rows * VF_LANES
+    cdef float* spectrum_re = b.spectrum_re
+    cdef float* spectrum_im = b.spectrum_im
     cdef vf re, im, c, s, a, d
-    for row in range(-b.reach, b.reach + 1):
-        place = (row if row >= 0 else row + t.rows) * VF_LANES
-        re = vf_load(b.lanes + place)
-        im = vf_load(b.lanes + t.rows * VF_LANES + place)
-        c = vf_load(b.response + (row + b.reach) * t.bins + k)
-        s = vf_load(response_im + (row + b.reach) * t.bins + k)
+    for row in range(-reach, reach):
+        if row == 0:
+            lanes_re -= rows * VF_LANES
+            lanes_im -= rows * VF_LANES
+        re, im = vf_load(lanes_re), vf_load(lanes_im)
+        c, s = vf_load(response_re), vf_load(response_im)
         a = re * c - im * s
         d = re * s + im * c
-        at = t.columns * row + k
+        at = columns * row + k
         mirror = -(at + VF_LANES - 1)
         if row >= 0:
             mirror += length
         else:
             at += length
-        # At the band's edge a vector reaches past it, where on the circle the other half begins.
-        store_where(b.spectrum_re + at, a, c)
-        store_where(b.spectrum_im + at, d, c)
-        store_where(b.spectrum_re + mirror, reversed(a), reversed(c))
-        store_where(b.spectrum_im + mirror, reversed(-d), reversed(c))
+        if -inner <= row < inner:
+            vf_store(spectrum_re + at, a)
+            vf_store(spectrum_im + at, d)
+            vf_store(spectrum_re + mirror, reversed(a))
+            vf_store(spectrum_im + mirror, reversed(-d))
+        else:
+            # At the band's edge a vector reaches past it, where on the circle the other half begins.
+            store_where(spectrum_re + at, a, c)
+            store_where(spectrum_im + at, d, c)
+            store_where(spectrum_re + mirror, reversed(a), reversed(c))
+            store_where(spectrum_im + mirror, reversed(-d), reversed(c))
+        lanes_re += VF_LANES
+        lanes_im += VF_LANES
+        response_re += bins
+        response_im += bins
 
 
 cdef inline void synthesise(Block* b) noexcept nogil:

@@ -5,6 +5,7 @@
 # cache. The mean's 1/channels is part of the decoder's scale, so a sum cannot overflow. G.711 needs no table: a code is
 # a float in all but name, so its exponent is shifted into place and its mantissa multiplied.
 
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
@@ -131,11 +132,11 @@ cdef Py_ssize_t run(
     return -1
 
 
-def to_mono(const uint8_t[::1] data not None, int encoding, Py_ssize_t channels, float[::1] out not None):
+def to_mono(data, int encoding, Py_ssize_t channels, out):
     """Decodes ``data``, interleaved frames, and writes the mean of the channels to ``out``.
 
     Args:
-        data: frames * channels stored samples, at any address.
+        data: buffer of frames * channels stored samples, at any address.
         encoding: a value of ``ENCODINGS``.
         channels: 1 to 2048.
         out: f32 (frames,).
@@ -144,11 +145,21 @@ def to_mono(const uint8_t[::1] data not None, int encoding, Py_ssize_t channels,
         The first frame of the block in which a sample is NaN or infinite, or -1 where there is none.
     """
     cdef Py_ssize_t width = 2 if encoding == S16LE else 4 if encoding == F32LE else 1
-    cdef Py_ssize_t frames = out.shape[0], block
-    if not 1 <= channels <= BLOCK or data.shape[0] != frames * channels * width:
-        raise ValueError(f"{data.shape[0]} bytes are not {frames} frames of {channels} samples of {width} bytes")
-    if frames == 0:
-        return -1
-    with nogil:
-        block = run(&data[0], <Encoding>encoding, width, frames, channels, &out[0])
-    return block
+    cdef Py_ssize_t frames, block
+    cdef Py_buffer source, target
+    PyObject_GetBuffer(data, &source, PyBUF_C_CONTIGUOUS)
+    try:
+        PyObject_GetBuffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        try:
+            frames = target.len // <Py_ssize_t>sizeof(float)
+            if not 1 <= channels <= BLOCK or source.len != frames * channels * width:
+                raise ValueError(f"{source.len} bytes are not {frames} frames of {channels} x {width} bytes")
+            with nogil:
+                block = run(
+                    <const uint8_t*>source.buf, <Encoding>encoding, width, frames, channels, <float*>target.buf
+                )
+            return block
+        finally:
+            PyBuffer_Release(&target)
+    finally:
+        PyBuffer_Release(&source)

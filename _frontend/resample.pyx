@@ -12,21 +12,10 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove, memset
 
-from overlap_save cimport (
-    VF_LANES,
-    Block,
-    Transform,
-    analyse,
-    complex_dft,
-    complex_dft_turned,
-    hermitian_dft,
-    real_dft,
-    synthesise,
-)
+from overlap_save cimport VF_LANES, Block, analyse, block_choose, block_lay_out, synthesise, transform_fill
 from polyphase cimport ROW_QUANTUM, blended_product, inner_product
 
 import numpy as np
@@ -36,8 +25,27 @@ from auricle.errors import AudioError
 LANES = VF_LANES  # the tables of overlap-save are laid out for it
 
 cdef enum:
-    CACHE_LINE = 64  # bytes
     PIECE = 8192  # frames taken in at a time, so that the work stays in the second-level cache
+
+cdef object empty = np.empty
+cdef object float32 = np.dtype(np.float32)
+
+
+cdef class Table:
+    """A contiguous float32 array, kept alive for its memory."""
+
+    cdef Py_buffer view
+    cdef const float* data
+
+    def __cinit__(self, array):
+        PyObject_GetBuffer(array, &self.view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        if self.view.itemsize != 4 or self.view.format[0] != c"f":
+            PyBuffer_Release(&self.view)
+            raise ValueError("a table holds float32")
+        self.data = <const float*>self.view.buf
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
 
 
 cdef object acquire(object x, Py_buffer* view, Py_ssize_t channels):
@@ -62,8 +70,8 @@ cdef object acquire(object x, Py_buffer* view, Py_ssize_t channels):
 
 cdef object new_array(Py_ssize_t frames, Py_ssize_t channels):
     if channels == 1:
-        return np.empty(frames, np.float32)
-    return np.empty((frames, channels), np.float32)
+        return empty(frames, float32)
+    return empty((frames, channels), float32)
 
 
 cdef class Stream:
@@ -216,15 +224,14 @@ cdef class PolyphaseStream(Stream):
         channels: at least 1.
     """
 
-    cdef const float[:, ::1] table
+    cdef Table table
     cdef Py_ssize_t taps, grid
 
-    def __init__(self, const float[:, ::1] table, long long step_in, long long step_out, Py_ssize_t grid,
-                 Py_ssize_t channels):
-        if table.shape[1] == 0 or table.shape[1] % ROW_QUANTUM or table.shape[0] != (grid + 3 if grid else step_out):
-            raise ValueError(f"a table of shape {table.shape[0], table.shape[1]} does not fit this stream")
-        self.table = table
-        self.taps = table.shape[1]
+    def __init__(self, table, long long step_in, long long step_out, Py_ssize_t grid, Py_ssize_t channels):
+        rows, self.taps = table.shape
+        if self.taps == 0 or self.taps % ROW_QUANTUM or rows != (grid + 3 if grid else step_out):
+            raise ValueError(f"a table of shape {table.shape} does not fit this stream")
+        self.table = Table(table)
         self.grid = grid
         self.allocate(channels, step_in, step_out, self.taps // 2 - 1, self.taps // 2)
 
@@ -239,17 +246,19 @@ cdef class PolyphaseStream(Stream):
         cdef long long place = self.returned * self.step_in // self.step_out
         cdef long long phase = self.returned * self.step_in % self.step_out
         cdef const float* x
+        cdef const float* coefficients
         cdef float t
         for j in range(count):
             # The window begins `before` frames ahead of the position; row 0 of a blended table stands at -1.
             x = self.buffer + (place - self.before - self.origin)
             row = phase * self.grid // self.step_out if self.grid else phase
+            coefficients = self.table.data + row * self.taps
             t = <float>(phase * self.grid % self.step_out) / <float>self.step_out
             for c in range(self.channels):
                 if self.grid:
-                    out[0] = blended_product(x + c * self.capacity, &self.table[row, 0], self.taps, t)
+                    out[0] = blended_product(x + c * self.capacity, coefficients, self.taps, t)
                 else:
-                    out[0] = inner_product(x + c * self.capacity, &self.table[row, 0], self.taps)
+                    out[0] = inner_product(x + c * self.capacity, coefficients, self.taps)
                 out += 1
             phase += self.step_in
             place += phase // self.step_out
@@ -280,7 +289,7 @@ cdef class BlockStream(Stream):
     Args:
         analysis, synthesis: of the input's and the output's transform: (columns, first, second, outer, inner) with
             outer f32 (groups, bins, 2, LANES) and inner f32 (second, max(first - 1, 1), 2).
-        response: f32 (2, 2 * reach + 1, bins), what each bin of the analysis is multiplied by.
+        response: f32 (2, 2 * reach, bins), what each bin of the analysis is multiplied by.
         step_in, step_out: the rates' ratio in lowest terms.
         lead: input frames of a block before the position of its first output.
         hop_out: outputs a block gives; a multiple of step_out.
@@ -288,75 +297,39 @@ cdef class BlockStream(Stream):
     """
 
     cdef Block block
-    cdef const float[:, :, :, ::1] analysis_outer, synthesis_outer
-    cdef const float[:, :, ::1] analysis_inner, synthesis_inner, response
-    cdef Py_ssize_t block_in, hop_in, hop_out
-    cdef float* scratch
+    cdef list tables
+    cdef Py_ssize_t hop_in, hop_out
 
-    def __cinit__(self):
-        self.scratch = NULL
-
-    def __dealloc__(self):
-        free(self.scratch)
-
-    def __init__(self, analysis, synthesis, const float[:, :, ::1] response, long long step_in, long long step_out,
-                 Py_ssize_t lead, Py_ssize_t hop_out, Py_ssize_t channels):
-        self.analysis_outer, self.analysis_inner = analysis[3:]
-        self.synthesis_outer, self.synthesis_inner = synthesis[3:]
-        self.response = response
-        fill(&self.block.analysis, analysis, self.analysis_outer, self.analysis_inner)
-        fill(&self.block.synthesis, synthesis, self.synthesis_outer, self.synthesis_inner)
-        self.block.real = real_dft(analysis[0])
-        self.block.hermitian = hermitian_dft(synthesis[0])
-        self.block.reach = response.shape[1] // 2
-        self.block.response = &response[0, 0, 0]
-        if (
-            self.block.real == NULL
-            or self.block.hermitian == NULL
-            or response.shape[0] != 2
-            or response.shape[1] != 2 * self.block.reach + 1
-            or response.shape[2] != self.block.analysis.bins
-            or self.block.reach >= self.block.analysis.rows
-            or hop_out % step_out
-        ):
-            raise ValueError("the tables do not fit each other")
-        self.block_in = self.block.analysis.columns * self.block.analysis.rows
+    def __init__(self, analysis, synthesis, response, long long step_in, long long step_out, Py_ssize_t lead,
+                 Py_ssize_t hop_out, Py_ssize_t channels):
+        cdef Table analysis_outer = Table(analysis[3]), analysis_inner = Table(analysis[4])
+        cdef Table synthesis_outer = Table(synthesis[3]), synthesis_inner = Table(synthesis[4])
+        cdef Table filtering = Table(response)
+        cdef Block* b = &self.block
+        self.tables = [analysis_outer, analysis_inner, synthesis_outer, synthesis_inner, filtering]
+        for tables in (analysis, synthesis):
+            columns, first, second, outer, inner = tables
+            bins, groups = -(-(columns // 2 + 1) // LANES) * LANES, -(-first * second // LANES)
+            if outer.shape != (groups, bins, 2, LANES) or inner.shape != (second, max(first - 1, 1), 2):
+                raise ValueError(f"the tables do not fit a transform of {columns} x {first} x {second} points")
+        transform_fill(&b.analysis, analysis[0], analysis[1], analysis[2], analysis_outer.data, analysis_inner.data)
+        transform_fill(
+            &b.synthesis, synthesis[0], synthesis[1], synthesis[2], synthesis_outer.data, synthesis_inner.data
+        )
+        b.reach, b.response = response.shape[1] // 2, filtering.data
+        if response.shape != (2, 2 * b.reach, b.analysis.bins) or hop_out % step_out or not block_choose(b):
+            raise ValueError(f"the response of shape {response.shape} or {hop_out} outputs a block do not fit")
         self.hop_out = hop_out
         self.hop_in = hop_out // step_out * step_in
-        self.lay_out()
-        self.allocate(channels, step_in, step_out, lead, self.block_in - lead)
-
-    cdef int lay_out(self) except -1:
-        """Allocates the scratch arrays in one piece, each on a cache line."""
-        cdef Block* b = &self.block
-        cdef Py_ssize_t length = b.synthesis.columns * b.synthesis.rows
-        cdef Py_ssize_t sizes[6]
-        cdef Py_ssize_t total = CACHE_LINE, i
-        cdef float* at
-        sizes[0] = 2 * max(b.analysis.bins, b.synthesis.bins) * VF_LANES  # tile
-        sizes[1] = 2 * b.analysis.groups * VF_LANES * b.analysis.bins  # turned
-        sizes[2] = 2 * max(b.analysis.rows, b.synthesis.rows) * VF_LANES  # middle
-        sizes[3] = 2 * max(b.analysis.rows, b.synthesis.groups * b.synthesis.bins) * VF_LANES  # lanes
-        sizes[4] = 2 * (length + 3 * VF_LANES)  # spectrum
-        sizes[5] = length + VF_LANES  # out
-        for i in range(6):
-            total += sizes[i] + CACHE_LINE
-        self.scratch = <float*>calloc(total, sizeof(float))
-        if self.scratch == NULL:
+        if not block_lay_out(b):
             raise MemoryError
-        at = self.scratch
-        at += (-<uintptr_t>at) % CACHE_LINE // sizeof(float)
-        cdef float* parts[6]
-        for i in range(6):
-            parts[i] = at
-            at += (sizes[i] + 15) // 16 * 16
-        b.tile, b.turned, b.middle, b.lanes, b.out = parts[0], parts[1], parts[2], parts[3], parts[5]
-        b.spectrum_re = parts[4] + VF_LANES
-        b.spectrum_im = b.spectrum_re + length + 2 * VF_LANES
-        return 0
+        self.allocate(channels, step_in, step_out, lead, b.length_in - lead)
+
+    def __dealloc__(self):
+        free(self.block.scratch)
 
     cdef long long determined(self, long long received) noexcept nogil:
-        cdef long long spare = received + self.before - self.block_in
+        cdef long long spare = received + self.before - self.block.length_in
         return (spare // self.hop_in + 1) * self.hop_out if spare >= 0 else 0
 
     cdef void produce(self, float* out, long long count) noexcept nogil:
@@ -375,25 +348,3 @@ cdef class BlockStream(Stream):
             out += valid * self.channels
             count -= valid
             place += self.hop_in
-
-
-cdef int fill(Transform* t, tables, const float[:, :, :, ::1] outer, const float[:, :, ::1] inner) except -1:
-    """Checks one transform's tables and points ``t`` to them."""
-    t.columns, t.first, t.second = tables[:3]
-    t.rows = t.first * t.second
-    t.bins = (t.columns // 2 + VF_LANES) // VF_LANES * VF_LANES
-    t.groups = (t.rows + VF_LANES - 1) // VF_LANES
-    t.outer = &outer[0, 0, 0, 0]
-    t.inner = &inner[0, 0, 0]
-    t.first_pass = complex_dft_turned(t.first)
-    t.second_pass = complex_dft(t.second)
-    if (
-        tuple(outer.shape)[:4] != (t.groups, t.bins, 2, VF_LANES)
-        or inner.shape[0] != t.second
-        or inner.shape[1] != max(t.first - 1, 1)
-        or inner.shape[2] != 2
-        or t.first_pass == NULL and t.first > 1
-        or t.second_pass == NULL
-    ):
-        raise ValueError(f"no transform of {t.columns} x {t.first} x {t.second} points has tables like these")
-    return 0
