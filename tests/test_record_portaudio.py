@@ -1,18 +1,25 @@
-"""AudioRecord with the real PortAudio: a PulseAudio of the test's own plays a file into its microphone."""
+"""The microphone with the real PortAudio: a PulseAudio of the test's own plays a file into it."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+import models
+from auricle.config import ServerSettings
+from serving import serving
 
 CLIPS = Path(__file__).resolve().parents[1] / "examples" / "clips"
 RATE_HZ = 22050
@@ -111,3 +118,68 @@ def test_a_real_sound_device_is_recorded_sample_for_sample(sound_server: dict[st
     assert np.array_equal(recorded["newest"], everything[-RATE_HZ:])
     assert np.array_equal(recorded["tensor"], everything[-(RATE_HZ * 9 // 10) :])
     assert recorded["tensor"].any()
+
+
+@contextmanager
+def playing(environment: dict[str, str], folder: Path) -> Iterator[None]:
+    """Plays a clip over and over inside the block."""
+    samples, _ = soundfile.read(min(CLIPS.glob("*.flac")), dtype="int16")
+    clip = folder / "endless.raw"
+    np.tile(samples, 20).tofile(clip)
+    command = [
+        "pacat",
+        "--playback",
+        "--device=speaker",
+        "--raw",
+        "--format=s16le",
+        f"--rate={RATE_HZ}",
+        "--channels=1",
+    ]
+    with subprocess.Popen([*command, str(clip)], env=environment) as player:
+        try:
+            yield
+        finally:
+            player.terminate()
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "auricle.cli", "stream", "--mic", "--json", *map(str, arguments)]
+
+
+def test_the_microphone_is_streamed_through_an_engine_in_process(sound_server: dict[str, str], tmp_path: Path) -> None:
+    models.write_waveform(tmp_path / "models" / "waveform.onnx")
+    with playing(sound_server, tmp_path):
+        done = subprocess.run(
+            command("--models", tmp_path / "models", "--duration-s", 1.5),
+            env=sound_server,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    ready, *segments, summary = map(json.loads, done.stdout.splitlines())
+    assert (ready["event"], ready["file"], ready["sample_rate_hz"]) == ("ready", "microphone", 16000)
+    # The model's segments are 1600 samples every 800.
+    assert summary["usage"]["samples"] == 24000
+    assert [each["embeddings"][0]["start_sample"] for each in segments] == list(range(0, 24000 - 800, 800))
+    highest = max(each["embeddings"][0]["vector"][0] for each in segments)
+    assert 0.05 < highest <= 1.0
+
+
+def test_ctrl_c_ends_a_stream_to_a_server_with_its_last_answers(sound_server: dict[str, str], tmp_path: Path) -> None:
+    models.write_classifier(tmp_path / "models" / "classifier.onnx")
+    settings = ServerSettings(models_dir=tmp_path / "models", listen="127.0.0.1:0", watch=False)
+    with serving(settings) as address, playing(sound_server, tmp_path):
+        streaming = subprocess.Popen(
+            command("--server", address), env=sound_server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert streaming.stdout is not None
+        lines = [streaming.stdout.readline() for _ in range(4)]
+        streaming.send_signal(signal.SIGINT)
+        rest, errors = streaming.communicate(timeout=60)
+    assert streaming.returncode == 0, errors
+    events = [json.loads(line) for line in [*lines, *rest.splitlines()]]
+    assert [each["event"] for each in events] == ["ready", *["segment"] * (len(events) - 2), "summary"]
+    assert {one["head"] for one in events[1]["classifications"]} == {"scene", "mood"}
+    assert events[-1]["usage"]["segments"] == len(events) - 2 >= 3

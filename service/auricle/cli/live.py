@@ -1,9 +1,9 @@
-"""``stream``: a file as if it were being recorded, answers as they come."""
+"""``stream``: a file as if it were being recorded, or the microphone; answers as they come."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +11,30 @@ import click
 
 from auricle.cli.clips import over_files, segment_options
 from auricle.cli.connect import connected
+from auricle.cli.microphone import microphone
 from auricle.cli.output import print_json
 from auricle.cli.settings import Connection, connection_options, json_option, model_options
 
 if TYPE_CHECKING:
-    from auricle.client import Client, SegmentResult, StreamEvent
+    from auricle.client import Client, ModelInfo, SegmentResult, StreamEvent
 
 __all__ = ["paced", "stream"]
 
 _PIECE_S = 0.1
+_MICROPHONE = "microphone"
+_USUAL_RATE_HZ = 16_000
 _CLASSIFYING = "audio-classification"
 _SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="[FILE...]", nargs=-1)
 @click.option("--realtime", is_flag=True, help="Send the sound as slowly as it was recorded.")
+@click.option("--mic", is_flag=True, help="Record the microphone instead of reading FILEs, until Ctrl-C.")
+@click.option("--device", metavar="NAME", help="With --mic: the device, by name or number (python -m sounddevice).")
+@click.option(
+    "--duration-s", type=click.FloatRange(min=0, min_open=True), help="With --mic: stop after so many seconds."
+)
 @click.option(
     "--as",
     "kind",
@@ -43,6 +51,9 @@ _SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 def stream(
     files: tuple[str, ...],
     realtime: bool,
+    mic: bool,
+    device: str | None,
+    duration_s: float | None,
     kind: str | None,
     max_results: int,
     model: str | None,
@@ -50,19 +61,30 @@ def stream(
     as_json: bool,
     **flags: Any,
 ) -> int:
-    """Streams files over one connection each and prints what comes, as it comes.
+    """Streams files over one connection each, or the microphone, and prints what comes, as it comes.
 
     Of vectors people see how alike each is to the one before; --json has them in full, a line an event.
 
     \b
       auricle stream talk.wav --realtime
       auricle stream talk.wav --pooling mean --json
+      auricle stream --mic --server 127.0.0.1:50051
     """
+    _check_source(files, mic=mic, with_mic={"--device": device, "--duration-s": duration_s})
     with connected(Connection.take(flags)) as client:
 
         def one(file: str) -> None:
-            asked = kind or _purpose(client, model)
             source, format_of = _live(file) if realtime else (file, {})
+            answer(file, source, format_of)
+
+        def live(name: str) -> None:
+            rate_hz = _rate_hz(client, model)
+            with microphone(rate_hz, device=device, duration_s=duration_s) as recorded:
+                layout = {"sample_rate_hz": recorded.sample_rate_hz, "channels": 1, "encoding": "f32le"}
+                answer(name, recorded.chunks, layout)
+
+        def answer(file: str, source: Any, format_of: dict[str, Any]) -> None:
+            asked = kind or _purpose(client, model)
             options = {"model": model, "version": version, **format_of, **flags}
             if asked == "classify":
                 events = client.stream_classify(source, max_results=max_results, **options)
@@ -76,6 +98,8 @@ def stream(
                     else:
                         show(event)
 
+        if mic:
+            return over_files([_MICROPHONE], live, "recording", as_json=as_json, prints=True)
         return over_files(files, one, "streaming", as_json=as_json, prints=True)
 
 
@@ -121,11 +145,32 @@ def _live(file: str) -> tuple[Iterator[bytes], dict[str, Any]]:
 
 def _purpose(client: Client, name: str | None) -> str:
     """What a model is for; where the server alone knows which it takes, embedding."""
+    tasks = {each.task for each in _candidates(client, name)}
+    return "classify" if tasks == {_CLASSIFYING} else "embed"
+
+
+def _rate_hz(client: Client, name: str | None) -> int:
+    """The model's own rate; where the server alone knows which model it takes, the usual one, and it resamples."""
+    rates_hz = {each.sample_rate_hz for each in _candidates(client, name)}
+    return rates_hz.pop() if len(rates_hz) == 1 else _USUAL_RATE_HZ
+
+
+def _candidates(client: Client, name: str | None) -> list[ModelInfo]:
+    """The versions of the model of that name; of None, where there is only one."""
     served = client.models()
     names = {each.name for each in served}
     wanted = name or (next(iter(names)) if len(names) == 1 else None)
-    tasks = {each.task for each in served if each.name == wanted}
-    return "classify" if tasks == {_CLASSIFYING} else "embed"
+    return [each for each in served if each.name == wanted]
+
+
+def _check_source(files: tuple[str, ...], *, mic: bool, with_mic: Mapping[str, object]) -> None:
+    if mic and files:
+        raise click.UsageError("--mic records: leave the FILEs out")
+    if not mic and not files:
+        raise click.UsageError("name a FILE, or record with --mic")
+    for option, value in with_mic.items():
+        if value is not None and not mic:
+            raise click.UsageError(f"{option} goes with --mic")
 
 
 class _Lines:
