@@ -393,7 +393,7 @@ def test_pull_tells_whether_it_fetched(run: Any, voice_models: Path) -> None:
 
 def test_every_setting_of_the_server_is_a_flag() -> None:
     named = {prefix + field.name for prefix, group in _GROUPS.items() for field in fields(group)}
-    assert named - set(_HELP) == {"models_dir", "limits", "batch", "session", "tls"}
+    assert named - set(_HELP) == {"models_dir", "limits", "admission", "batch", "session", "tls"}
     assert set(_HELP) <= named
 
 

@@ -34,7 +34,7 @@ async def assert_clean(running: Live) -> None:
     good = await running.audio.Embed(pb.EmbedRequest(audio=pcm(noise(1.0))))
     assert good.usage.segments > 0
     await asyncio.wait_for(running.server.api.quiet(), 5)
-    assert running.server.api.streams == 0
+    assert running.server.admission.streams == 0
     assert all(model.batcher.waiting == 0 for model in running.server.repository.models())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from auricle.errors import OptionError
 
-__all__ = ["BatchSettings", "Limits", "ServerSettings", "SessionSettings", "TlsSettings"]
+__all__ = ["AdmissionSettings", "BatchSettings", "Limits", "ServerSettings", "SessionSettings", "TlsSettings"]
 
 MIB = 1024 * 1024
 
@@ -45,10 +45,32 @@ class Limits:
     idle_s: float | None = 60.0
 
     def __post_init__(self) -> None:
-        _positive(
-            self, "content_bytes", "duration_s", "decoded_bytes", "channels", "min_rate_hz", "max_rate_hz"
-        )
+        _positive(self, "content_bytes", "duration_s", "decoded_bytes", "channels", "min_rate_hz", "max_rate_hz")
         _positive(self, "streams", "stream_replies", "idle_s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmissionSettings:
+    """How much the server takes on at once. Over a limit is RESOURCE_EXHAUSTED with the time to come back.
+
+    ``Limits.streams`` and ``BatchSettings.max_waiting`` bound streams and each model's queue.
+
+    Attributes:
+        calls: unary calls in flight, all clients together; it bounds the memory and the wait under overload.
+        client_calls: unary calls in flight of one client; None is no limit.
+        client_streams: open streams of one client; None is no limit.
+        client_rate_hz: calls and streams that one client may begin a second; None is no limit.
+        client_burst: calls that a client who was quiet may begin at once, over its rate.
+    """
+
+    calls: int = 128
+    client_calls: int | None = None
+    client_streams: int | None = None
+    client_rate_hz: float | None = None
+    client_burst: int = 32
+
+    def __post_init__(self) -> None:
+        _positive(self, "calls", "client_calls", "client_streams", "client_rate_hz", "client_burst")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +94,7 @@ class BatchSettings:
     def __post_init__(self) -> None:
         _positive(self, "max_segments", "max_elements", "max_waiting", "per_caller")
         if self.max_delay_s < 0:
-            raise OptionError(
-                f"max_delay_s must be 0 or more, but is {self.max_delay_s}", field="max_delay_s"
-            )
+            raise OptionError(f"max_delay_s must be 0 or more, but is {self.max_delay_s}", field="max_delay_s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +145,7 @@ class ServerSettings:
     port_file: Path | None = None
     tls: TlsSettings | None = None
     limits: Limits = field(default_factory=Limits)
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     batch: BatchSettings = field(default_factory=BatchSettings)
     session: SessionSettings = field(default_factory=SessionSettings)
 

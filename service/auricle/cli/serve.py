@@ -14,7 +14,7 @@ from auricle.cli.configuration import config_option
 from auricle.cli.logs import FORMATS, LEVELS, configure_logs
 from auricle.cli.places import default_models_dir
 from auricle.cli.settings import models_option, setting
-from auricle.config import BatchSettings, Limits, ServerSettings, SessionSettings, TlsSettings
+from auricle.config import AdmissionSettings, BatchSettings, Limits, ServerSettings, SessionSettings, TlsSettings
 
 __all__ = ["serve"]
 
@@ -24,6 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _GROUPS: Mapping[str, type[Any]] = {
     "": ServerSettings,
     "limit_": Limits,
+    "admit_": AdmissionSettings,
     "batch_": BatchSettings,
     "session_": SessionSettings,
     "tls_": TlsSettings,
@@ -44,6 +45,11 @@ _HELP: Mapping[str, str] = {
     "limit_streams": "Streams open at once.",
     "limit_stream_replies": "Answers that wait for a slow reader before its stream is slowed.",
     "limit_idle_s": "Silence after which a stream is ended; none: never.",
+    "admit_calls": "Unary calls in flight; one more is told when to come back.",
+    "admit_client_calls": "Unary calls in flight of one client (default: no limit).",
+    "admit_client_streams": "Open streams of one client (default: no limit).",
+    "admit_client_rate_hz": "Calls that one client may begin a second (default: no limit).",
+    "admit_client_burst": "Calls that a quiet client may begin at once, over its rate.",
     "batch_max_segments": "Segments in one run.",
     "batch_max_elements": "Input elements in one run, the bound on memory.",
     "batch_max_waiting": "Segments that may wait before a unary call is refused.",
@@ -136,6 +142,7 @@ def settings_from(flags: Mapping[str, Any]) -> ServerSettings:
         **own,
         tls=TlsSettings(**tls) if tls else None,
         limits=Limits(**of("limit_")),
+        admission=AdmissionSettings(**of("admit_")),
         batch=BatchSettings(**of("batch_")),
         session=SessionSettings(**of("session_")),
     )

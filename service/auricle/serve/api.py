@@ -16,7 +16,7 @@ from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Workers
 from auricle.engine.plan import make_plan
 from auricle.engine.repository import Repository
 from auricle.engine.served import ServedModel
-from auricle.errors import BusyError, IdleError, NotFoundError, ProtocolError, UnavailableError
+from auricle.errors import IdleError, NotFoundError, ProtocolError, UnavailableError
 from auricle.serve import wire
 from auricle.v1 import auricle_pb2 as pb
 
@@ -27,7 +27,6 @@ Response = TypeVar("Response", pb.StreamEmbedResponse, pb.StreamClassifyResponse
 
 # A message is cut in pieces of so much sound, so that a large one cannot flood the queue.
 PIECE_S = 10
-RETRY_STREAM_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +53,10 @@ class Api:
         self._repository = repository
         self._workers = workers
         self._limits = limits
-        self._streams = 0
         self._calls = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._draining = False
-
-    @property
-    def streams(self) -> int:
-        """Open streams."""
-        return self._streams
 
     async def quiet(self) -> None:
         """Returns once no call is in flight."""
@@ -160,8 +153,8 @@ class Api:
         model = self._repository.find(request.model.name, request.model.version)
         with self._accept(), model.lease():
             plan = make_plan(model.graph, options(), stream=False)
-            sound = wire.open_audio(request.audio, self._limits)
             model.admit()
+            sound = wire.open_audio(request.audio, self._limits)
             with Stream(model, plan, sound.format, workers=self._workers, deadline=deadline) as stream:
                 answers = await stream.answer(sound)
                 rate_hz = model.graph.bundle.audio.sample_rate_hz
@@ -181,7 +174,7 @@ class Api:
         deadline: float,
     ) -> AsyncGenerator[Response, None]:
         begun = time.monotonic()
-        with self._accept(), self._count_stream():
+        with self._accept():
             config = await self._config(requests)
             model = self._repository.find(config.model.name, config.model.version)
             with model.lease():
@@ -263,20 +256,6 @@ class Api:
             raise IdleError(
                 f"the stream was silent for {self._limits.idle_s:g} s, the limit idle_s; send audio, or close it"
             ) from None
-
-    @contextmanager
-    def _count_stream(self) -> Iterator[None]:
-        if self._streams >= self._limits.streams:
-            raise BusyError(
-                f"{self._streams} streams are open, the limit is {self._limits.streams}; come back later",
-                reason="TOO_MANY_STREAMS",
-                retry_after_s=RETRY_STREAM_S,
-            )
-        self._streams += 1
-        try:
-            yield
-        finally:
-            self._streams -= 1
 
 
 def _pieces(audio: bytes, size: int) -> Iterator[bytes]:

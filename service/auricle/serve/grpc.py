@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_status import rpc_status
 
 from auricle.config import ServerSettings, TlsSettings
-from auricle.errors import UnavailableError
+from auricle.errors import ProtocolError, UnavailableError
+from auricle.serve.admission import Admission, client_of
 from auricle.serve.api import Api
 from auricle.serve.status import to_status
 from auricle.v1 import auricle_pb2 as pb
@@ -25,6 +27,7 @@ from auricle.v1 import auricle_pb2_grpc as rpc
 __all__ = ["GrpcServer"]
 
 T = TypeVar("T")
+RequestT = TypeVar("RequestT", pb.EmbedRequest, pb.ClassifyRequest)
 
 AUDIO_SERVICE = pb.DESCRIPTOR.services_by_name["AudioService"].full_name
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
@@ -106,22 +109,62 @@ class _Calls:
         await context.abort_with_status(rpc_status.to_status(to_status(error)))
 
 
-class _AudioService(rpc.AudioServiceServicer):
-    def __init__(self, api: Api, calls: _Calls) -> None:
+class _AudioService:
+    """AudioService's methods. Unary requests come as bytes, so that a call that is refused is never parsed."""
+
+    def __init__(self, api: Api, admission: Admission, calls: _Calls) -> None:
         self._api = api
+        self._admission = admission
         self._calls = calls
 
-    async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:  # noqa: N802
-        return await self._calls.one(context, self._api.embed(request, _deadline(context)))
+    async def embed(self, request: bytes, context: Any) -> pb.EmbedResponse:
+        return await self._calls.one(context, self._unary(request, context, pb.EmbedRequest, self._api.embed))
 
-    async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:  # noqa: N802
-        return await self._calls.one(context, self._api.classify(request, _deadline(context)))
+    async def classify(self, request: bytes, context: Any) -> pb.ClassifyResponse:
+        return await self._calls.one(context, self._unary(request, context, pb.ClassifyRequest, self._api.classify))
 
-    async def StreamEmbed(self, requests: Any, context: Any) -> None:  # noqa: N802
-        await self._calls.many(context, self._api.stream_embed(requests, _deadline(context)))
+    async def stream_embed(self, requests: Any, context: Any) -> None:
+        await self._calls.many(context, self._stream(requests, context, self._api.stream_embed))
 
-    async def StreamClassify(self, requests: Any, context: Any) -> None:  # noqa: N802
-        await self._calls.many(context, self._api.stream_classify(requests, _deadline(context)))
+    async def stream_classify(self, requests: Any, context: Any) -> None:
+        await self._calls.many(context, self._stream(requests, context, self._api.stream_classify))
+
+    async def _unary(
+        self, data: bytes, context: Any, kind: type[RequestT], answer: Callable[[RequestT, float], Awaitable[T]]
+    ) -> T:
+        with self._admission.call(client_of(context.peer())):
+            return await answer(_parsed(kind, data), _deadline(context))
+
+    async def _stream(
+        self, requests: Any, context: Any, answers: Callable[[Any, float], AsyncGenerator[T, None]]
+    ) -> AsyncGenerator[T, None]:
+        with self._admission.stream(client_of(context.peer())):
+            async with aclosing(answers(requests, _deadline(context))) as results:
+                async for result in results:
+                    yield result
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The methods under the contract's names."""
+        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "Embed": unary(self.embed, None, pb.EmbedResponse.SerializeToString),
+            "Classify": unary(self.classify, None, pb.ClassifyResponse.SerializeToString),
+            "StreamEmbed": stream(
+                self.stream_embed, pb.StreamEmbedRequest.FromString, pb.StreamEmbedResponse.SerializeToString
+            ),
+            "StreamClassify": stream(
+                self.stream_classify, pb.StreamClassifyRequest.FromString, pb.StreamClassifyResponse.SerializeToString
+            ),
+        }
+        return grpc.method_handlers_generic_handler(AUDIO_SERVICE, methods)
+
+
+def _parsed(kind: type[RequestT], data: bytes) -> RequestT:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        name = kind.DESCRIPTOR.full_name
+        raise ProtocolError(f"the message of {len(data)} bytes is no {name}; is the client's proto another?") from error
 
 
 class _ModelService(rpc.ModelServiceServicer):
@@ -139,13 +182,13 @@ class _ModelService(rpc.ModelServiceServicer):
 class GrpcServer:
     """Serves an Api. ``start`` binds and listens; ``stop`` drains."""
 
-    def __init__(self, api: Api, settings: ServerSettings) -> None:
+    def __init__(self, api: Api, admission: Admission, settings: ServerSettings) -> None:
         self._calls = _Calls()
         self._settings = settings
         self._health = health.aio.HealthServicer()
         self._models: set[str] = set()
         self._server = grpc.aio.server(options=_options(settings))
-        rpc.add_AudioServiceServicer_to_server(_AudioService(api, self._calls), self._server)
+        self._server.add_generic_rpc_handlers((_AudioService(api, admission, self._calls).handler(),))
         rpc.add_ModelServiceServicer_to_server(_ModelService(api, self._calls), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (AUDIO_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME, REFLECTION_V1)

@@ -12,6 +12,7 @@ import structlog
 from auricle.config import ServerSettings
 from auricle.engine.pipeline import Workers
 from auricle.engine.repository import Repository
+from auricle.serve.admission import Admission
 from auricle.serve.api import Api
 from auricle.serve.grpc import GrpcServer
 
@@ -40,7 +41,8 @@ class Server:
             on_change=self._models_changed,
         )
         self.api = Api(self.repository, self._workers, settings.limits)
-        self._grpc = GrpcServer(self.api, settings)
+        self.admission = Admission(settings.admission, streams=settings.limits.streams)
+        self._grpc = GrpcServer(self.api, self.admission, settings)
         self._shows: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
         try:
@@ -61,6 +63,7 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._log.info("draining", grace_s=self._settings.grace_s)
+        self.admission.drain()
         self.api.drain()
         if self._watching is not None:
             self._watching.cancel()
