@@ -4,60 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from auricle.task.audio import AudioFormat, AudioRecord, TensorAudio
 from auricle.task.ring import Ring
-
-
-class PortAudioError(Exception):
-    """As sounddevice names its own."""
-
-
-class Card:
-    """What sounddevice.InputStream is, driven by the test."""
-
-    def __init__(self, **arguments: Any) -> None:
-        if arguments["device"] == "none":
-            raise ValueError("No input device matching 'none'")
-        if arguments["samplerate"] == 12345:
-            raise PortAudioError("Invalid sample rate")
-        self.arguments = arguments
-        self.callback: Callable[..., None] = arguments["callback"]
-        self.calls: list[str] = []
-
-    def start(self) -> None:
-        self.calls.append("start")
-
-    def stop(self) -> None:
-        self.calls.append("stop")
-
-    def close(self) -> None:
-        self.calls.append("close")
-
-    def play(self, samples: np.ndarray) -> None:
-        """Gives samples as PortAudio does: in memory that is used again at once."""
-        block = np.array(samples, np.float32).reshape(-1, self.arguments["channels"])
-        self.callback(block, len(block), None, None)
-        block.fill(9.0)
+from sound_card import Card, install
 
 
 @pytest.fixture
 def cards(monkeypatch: pytest.MonkeyPatch) -> list[Card]:
-    made: list[Card] = []
-
-    def open_card(**arguments: Any) -> Card:
-        made.append(Card(**arguments))
-        return made[-1]
-
-    module = SimpleNamespace(InputStream=open_card, PortAudioError=PortAudioError)
-    monkeypatch.setitem(sys.modules, "sounddevice", module)
-    return made
+    return install(monkeypatch)
 
 
 def column(samples: np.ndarray) -> list[float]:
