@@ -64,16 +64,21 @@ def list_models(as_json: bool, **flags: Any) -> None:
 @models.command("show", short_help="One model in full.")
 @click.argument("name", metavar="NAME|FILE")
 @click.option("--version", metavar="VERSION", help="Its version (default: the newest).")
+@click.option("--tflite-json", is_flag=True, help="A file's metadata in the TensorFlow Lite metadata schema.")
 @json_option
 @connection_options
-def show(name: str, version: str | None, as_json: bool, **flags: Any) -> None:
+def show(name: str, version: str | None, tflite_json: bool, as_json: bool, **flags: Any) -> None:
     """Shows what a model takes and gives: one of the directory, of a server, or a file.
 
     \b
       auricle models show voice
       auricle models show ./birds.onnx --json
+      auricle models show ./birds.onnx --tflite-json
     """
     connection = Connection.take(flags)
+    if tflite_json:
+        _print_view(name)
+        return
     with working("loading"):
         if connection.server is None and name.endswith(_SUFFIX):
             with _alone(Path(name)) as directory, local_client(directory) as client:
@@ -211,6 +216,15 @@ def _bar(name: str, stages: list[str]) -> Iterator[Callable[[str, int, int | Non
             bar.update(task, description=stage, completed=done, total=total)
 
         yield tell
+
+
+def _print_view(name: str) -> None:
+    """Prints a file's metadata as TensorFlow Lite's tools do."""
+    from auricle.metadata import tflite_json
+
+    if not name.endswith(_SUFFIX):
+        raise click.UsageError(f"--tflite-json shows a FILE, and {name!r} is a name; give the path of its {_SUFFIX}")
+    click.echo(tflite_json(name), nl=False)
 
 
 def _print_catalogue(entries: Any, *, as_json: bool) -> None:
