@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -234,3 +236,36 @@ async def test_too_many_streams_are_told_when_to_come_back(tmp_path: Path) -> No
         await first.done_writing()
         assert (await first.read()).HasField("summary")
         assert await first.read() is grpc.aio.EOF
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
+async def test_bad_input_leaves_no_memory_behind(server: Live) -> None:
+    small = [content for name, (content, _) in CONTENT.items() if name != "3 hours of silence"]
+
+    async def fail(content: bytes) -> None:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await server.audio.Embed(pb.EmbedRequest(audio=pb.Audio(content=content)))
+
+    async def vanish() -> None:
+        call = server.audio.StreamEmbed()
+        await call.write(config())
+        await call.write(audio(noise(3.0).tobytes()))
+        await call.read()
+        call.cancel()
+
+    async def a_round() -> None:
+        await asyncio.gather(*(fail(content) for content in small), *(vanish() for _ in range(4)))
+
+    for _ in range(10):
+        await a_round()
+    gc.collect()
+    before = resident_bytes()
+    # Each round sends about 1 MB: were any of it kept, 60 rounds would show.
+    for _ in range(60):
+        await a_round()
+    gc.collect()
+    assert resident_bytes() - before < 16 * 1024 * 1024
