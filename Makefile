@@ -39,6 +39,11 @@ $(VENV)/.test: $(VENV)/.run
 	$(call install_extra,test)
 	@touch $@
 
+# Extras whose tests skip without them.
+$(VENV)/.test-all: $(VENV)/.test
+	$(call install_extra,mic)
+	@touch $@
+
 $(VENV)/.lint: $(VENV)/.test
 	$(call install_extra,lint)
 	@touch $@
@@ -49,7 +54,7 @@ demo: $(VENV)/.run
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: test
+test-all: $(VENV)/.test-all test
 	$(BIN)/python -m pytest -m slow
 
 serve: $(VENV)/.run
