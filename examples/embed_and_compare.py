@@ -1,6 +1,6 @@
 """Embeds two clips with the task API and compares them: the cosine of each pair of vectors.
 
-    python examples/embed_and_compare.py --model voice.onnx one.wav other.wav
+    python examples/embed_and_compare.py --model models/voice/1.onnx one.wav other.wav
 
 A clip longer than the model's window is cut to its first one; both clips must have the model's rate and channels.
 """
@@ -19,7 +19,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints one line a head."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--model", required=True, metavar="FILE", help="a bundle, e.g. voice.onnx")
+    parser.add_argument("--model", required=True, metavar="FILE", help="a bundle, e.g. models/voice/1.onnx")
     parser.add_argument("--l2-normalize", action="store_true", help="scale the vectors to length 1")
     parser.add_argument("--quantize", action="store_true", help="make the vectors int8")
     parser.add_argument("clips", nargs=2, metavar="CLIP")
