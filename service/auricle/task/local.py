@@ -145,12 +145,7 @@ def open_classifier(base: BaseOptions, options: ClassificationOptions) -> Backen
 def _classifications(index: int, plan: HeadPlan, ranked: Ranked) -> Classifications:
     names, shown = plan.head.spec.category_names, plan.display_names
     categories = [
-        Category(
-            index=place,
-            score=score,
-            display_name=shown[place] if shown else "",
-            category_name=names[place] if names else "",
-        )
+        Category(place, score, shown[place] if shown else "", names[place] if names else "")
         for place, score in zip(ranked.indices.tolist(), ranked.scores.tolist(), strict=True)
     ]
     return Classifications(categories, index, plan.head.spec.name)

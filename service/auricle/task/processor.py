@@ -76,7 +76,7 @@ class EmbeddingResult:
     embeddings: list[Embedding]
 
 
-@dataclass
+@dataclass(slots=True)
 class Category:
     """One class: its index in the head's output, its score, and its names, empty where there are none."""
 
