@@ -42,6 +42,7 @@ $(VENV)/.test: $(VENV)/.run
 # Extras whose tests skip without them.
 $(VENV)/.test-all: $(VENV)/.test
 	$(call install_extra,mic)
+	$(call install_extra,peers)
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test

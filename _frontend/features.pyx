@@ -3,8 +3,8 @@
 Design. Lanes are frames: every variable of a kernel is a vector of VF_LANES adjacent frames, so each step is the scalar
 algorithm with floats replaced by vectors, and nothing is ever shuffled inside one. Frames go through (kernels.pxd)
 
-    gather      a chunk of samples, transposed once; frames that overlap read the same row at a shifted column
     prepare     pre-emphasis and the sums that means are made of, once a sample
+    gather      a chunk of samples, transposed once; frames that overlap read the same row at a shifted column
     analyse     for VF_LANES frames: window, DFT, |X|² or |X|, and mel triangles (their non-zero weights) or bins
     compress    logarithm
     scatter     back to rows of the output
@@ -72,7 +72,8 @@ cdef class Plan:
         """Where sample j of the frame that begins at column 0 stands in the chunk: row j % hop, column j // hop."""
         self.t.rows = min(spec.hop, spec.frame_length)
         columns = CHUNK + (spec.frame_length - 1) // spec.hop
-        self.t.stride = -(-columns // VF_LANES) * VF_LANES
+        self.t.stride = -(-columns // 16) * 16
+        self.t.linear = self.t.stride * spec.hop
         j = np.arange(spec.frame_length)
         places = j % spec.hop * self.t.stride + j // spec.hop
         if spec.preemphasis:
@@ -149,6 +150,7 @@ cdef class Plan:
 cdef void* allocate(const Tables* t, Scratch* s) noexcept nogil:
     """The scratch of a stream in one allocation; returns what to free, or NULL. Zeros, since idle lanes read it."""
     cdef Py_ssize_t chunk = (t.rows + 1) * t.stride // VF_LANES, sums = 2 * t.stride // VF_LANES
+    cdef Py_ssize_t linear = t.linear // VF_LANES + 1
     cdef Py_ssize_t columns = 0, general = 0
     cdef void* memory
     cdef vf* at
@@ -156,11 +158,12 @@ cdef void* allocate(const Tables* t, Scratch* s) noexcept nogil:
         columns = 2 * (t.row_points // 2 + 1) * t.columns.points
     else:
         general = t.bluestein.inner.length if t.chirped else t.half_length
-    # One vector before the chunk: pre-emphasis looks at the sample before the first and drops it.
-    memory = calloc(2 + chunk + sums + t.bands + t.bins + columns + 4 * general, sizeof(vf))
+    memory = calloc(2 + linear + chunk + sums + t.bands + t.bins + columns + 4 * general, sizeof(vf))
     if memory == NULL:
         return NULL
     at = <vf*> ((<uintptr_t> memory + 2 * sizeof(vf) - 1) // sizeof(vf) * sizeof(vf))
+    s.linear = <float*> at
+    at += linear
     s.chunk = <float*> at
     s.sums = <float*> (at + chunk)
     s.values = at + chunk + sums

@@ -6,7 +6,7 @@ from libc.math cimport log
 from codelets cimport column_entry, row_codelet
 from fft_general cimport Bluestein, Signal, Stockham, chirp_transform, transform
 from ln cimport vf_ln
-from vec cimport VF_LANES, transpose_4x4, vf, vf_load, vf_max, vf_set, vf_sqrt, vf_store
+from vec cimport VF_LANES, transpose_4x4, transpose_4x8, vf, vf_dot, vf_load, vf_max, vf_set, vf_sqrt, vf_store, vf_sum
 
 cdef enum:
     CHUNK = 32              # frames gathered at once, a multiple of every level's lanes
@@ -26,6 +26,7 @@ cdef struct Tables:
     float emphasis, floor, offset, log_scale
     # The gathered chunk: rows × stride floats, sample r of hop c; one more row for the frames' first samples.
     Py_ssize_t rows, stride
+    Py_ssize_t linear       # samples under a chunk
     # Where a codelet or the general transform finds its samples in the chunk, and their window.
     const int* offsets
     const float* window
@@ -48,6 +49,7 @@ cdef struct Tables:
 
 cdef struct Scratch:
     # Working memory of one running chunk.
+    float* linear     # its samples with gain and pre-emphasis, (CHUNK + columns that overlap) · hop
     float* chunk      # (rows + 1) × stride
     float* sums       # (2, stride): of whole hops and of their first frame_length % hop samples
     vf* values        # bands
@@ -56,46 +58,61 @@ cdef struct Scratch:
     Signal a, b       # the general transform's two sides
 
 
-cdef inline void gather(const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float* chunk) noexcept nogil:
-    """x (n,) → chunk (rows, columns): row r, column c is x[c·hop + r]; zero from n on and up to a whole vector."""
-    cdef Py_ssize_t r, c, i, full, columns = count + (t.frame_length - 1) // t.hop
-    for c in range(0, (columns + VF_LANES - 1) // VF_LANES * VF_LANES, 4):
-        full = min(max(n - (c + 3) * t.hop, 0), t.rows) & ~3 if c + 3 < columns else 0
-        for r in range(0, full, 4):
-            transpose_4x4(x + c * t.hop + r, t.hop, chunk + r * t.stride + c, t.stride)
-        for r in range(full, t.rows):
+cdef inline float emphasize(
+    const Tables* t, const float* x, const float* before, Py_ssize_t n, float gain, float* y
+) noexcept nogil:
+    """y[i] = gain·(x[i] - a·x[i-1]) for i < n, where before[i] is x[i-1] for the first VF_LANES; returns gain·Σ x."""
+    cdef Py_ssize_t i = 0
+    cdef float a = t.emphasis, rest = 0
+    cdef vf now, total = vf_set(0)
+    while i + VF_LANES <= n:
+        now = vf_load(x + i)
+        vf_store(y + i, (now - a * vf_load(x + i - 1 if i else before)) * gain)
+        total = total + now
+        i += VF_LANES
+    while i < n:
+        y[i] = (x[i] - a * (x[i - 1] if i >= VF_LANES else before[i])) * gain
+        rest += x[i]
+        i += 1
+    return (vf_sum(total) + rest) * gain
+
+
+cdef inline void prepare(const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float gain, Scratch* s) noexcept nogil:
+    """x (n,) → s.linear: gain and pre-emphasis; and what needs the bare samples, their sums and every hop's first.
+
+    A frame's first sample stands for the one before it, too: (1 - a)·x beside the (x - a·x[-1]) that earlier frames see.
+    """
+    cdef Py_ssize_t c, i, at, hop = t.hop, part = t.frame_length % hop, columns = count + (t.frame_length - 1) // hop
+    cdef float* firsts = s.chunk + t.rows * t.stride
+    cdef float[VF_LANES] head
+    cdef const float* before
+    cdef float some
+    for i in range(VF_LANES):
+        head[i] = x[i - 1 if i else 0] if i < n else 0
+    for c in range(columns):
+        at = c * hop
+        before = x + at - 1 if c else head
+        firsts[c] = x[at] * gain * (<float> 1.0 - t.emphasis) if at < n else 0
+        some = emphasize(t, x + at, before, min(part, max(n - at, 0)), gain, s.linear + at)
+        s.sums[t.stride + c] = some
+        if part:
+            at += part
+            before = x + at - 1
+        s.sums[c] = some + emphasize(t, x + at, before, min(hop - part, max(n - at, 0)), gain, s.linear + at)
+
+
+cdef inline void gather(const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, Scratch* s) noexcept nogil:
+    """x (n,) → s.chunk (rows, columns): row r, column c is x[c·hop + r], zero from n on."""
+    cdef Py_ssize_t r, c, i, full, hop = t.hop, rows = t.rows, stride = t.stride
+    cdef Py_ssize_t used = (count + (t.frame_length - 1) // hop + 3) & ~3
+    cdef float* chunk = s.chunk
+    for c in range(0, used, 4):
+        full = min(max(n - (c + 3) * hop, 0), rows) & ~7
+        for r in range(0, full, 8):
+            transpose_4x8(x + c * hop + r, hop, chunk + r * stride + c, stride)
+        for r in range(full, rows):
             for i in range(c, c + 4):
-                chunk[r * t.stride + i] = x[i * t.hop + r] if i < columns and i * t.hop + r < n else 0
-
-
-cdef inline void prepare(const Tables* t, Py_ssize_t count, float gain, float* chunk, float* sums) noexcept nogil:
-    """Gain, pre-emphasis and the sums that means are made of, in place: x[n] → gain·(x[n] - a·x[n-1])."""
-    cdef Py_ssize_t columns = count + (t.frame_length - 1) // t.hop, part = t.frame_length % t.hop
-    cdef Py_ssize_t c = (columns - 1) // VF_LANES * VF_LANES, r, first
-    cdef float* at
-    cdef vf before, now, total, some, a = vf_set(t.emphasis), scale = vf_set(gain)
-    # From the last column to the first: the sample before a hop's first is the previous hop's last, not yet touched.
-    while c >= 0:
-        at = chunk + c
-        before = vf_load(at + (t.rows - 1) * t.stride - 1) * scale
-        # A frame's first sample stands for the one before it, too.
-        vf_store(at + t.rows * t.stride, vf_load(at) * scale * (<float> 1.0 - t.emphasis))
-        total = vf_set(0)
-        if part == 0:
-            vf_store(sums + t.stride + c, total)
-        # Sums of sums: a single long one would round at the size of the whole.
-        for first in range(0, t.rows, 16):
-            some = vf_set(0)
-            for r in range(first, min(first + 16, t.rows)):
-                now = vf_load(at + r * t.stride) * scale
-                vf_store(at + r * t.stride, now - a * before)
-                before = now
-                some = some + now
-                if r + 1 == part:
-                    vf_store(sums + t.stride + c, total + some)
-            total = total + some
-        vf_store(sums + c, total)
-        c -= VF_LANES
+                chunk[r * stride + i] = x[i * hop + r] if i * hop + r < n else 0
 
 
 cdef inline vf mean_level(const Tables* t, const float* sums) noexcept nogil:
@@ -165,20 +182,16 @@ cdef inline void transform_general(const Tables* t, const float* chunk, vf level
         s.spectrum[k] = re * re + im * im
 
 
-cdef inline void bank(const Tables* t, const vf* spectrum, vf* values) noexcept nogil:
-    """spectrum (bins,) → values (bands,): the sum of each band's bins by their weights."""
+cdef inline vf bank(const Tables* t, const vf* spectrum, vf* values) noexcept nogil:
+    """spectrum (bins,) → values (bands,): each band's bins by their weights. Returns 0 where all values are finite."""
     cdef const float* weight = t.weights
-    cdef const vf* bins
+    cdef vf nothing = vf_set(0), zero = vf_set(0)
     cdef Py_ssize_t b
-    cdef int i
-    cdef vf total
     for b in range(t.bands):
-        bins = spectrum + t.first_bin[b]
-        total = vf_set(0)
-        for i in range(t.n_bins[b]):
-            total = total + bins[i] * weight[i]
+        values[b] = vf_dot(spectrum + t.first_bin[b], weight, t.n_bins[b])
+        nothing = nothing + values[b] * zero
         weight += t.n_bins[b]
-        values[b] = total
+    return nothing
 
 
 cdef inline void compress(const Tables* t, vf* values) noexcept nogil:
@@ -192,27 +205,21 @@ cdef inline void compress(const Tables* t, vf* values) noexcept nogil:
 cdef inline void scatter(const Tables* t, const vf* values, Py_ssize_t count, float* out, Py_ssize_t out_stride) noexcept nogil:
     """values (bands,) of vectors → out (count, bands)."""
     cdef const float* lanes = <const float*> values
-    cdef Py_ssize_t l, b, i, whole = t.bands & ~3
-    for l in range(0, count, 4):
-        if l + 4 <= count:
-            for b in range(0, whole, 4):
-                transpose_4x4(lanes + b * VF_LANES + l, VF_LANES, out + l * out_stride + b, out_stride)
-        for i in range(l, min(l + 4, count)):
-            for b in range(whole if l + 4 <= count else 0, t.bands):
-                out[i * out_stride + b] = lanes[b * VF_LANES + i]
-
-
-cdef inline bint overflowed(const Tables* t, const vf* values, Py_ssize_t count, bint* spoilt) noexcept nogil:
-    """Which of the frames have a value that is infinite or no number; whether any has."""
-    cdef vf nothing = vf_set(0), zero = vf_set(0)
-    cdef Py_ssize_t b, l
-    cdef bint found = False
-    for b in range(t.bands):
-        nothing = nothing + values[b] * zero
-    for l in range(count):
-        spoilt[l] = (<float*> &nothing)[l] != 0
-        found |= spoilt[l]
-    return found
+    cdef Py_ssize_t l = 0, b, i, bands = t.bands, whole = bands & ~3
+    while l + 8 <= count:
+        for b in range(0, whole, 4):
+            transpose_4x8(lanes + b * VF_LANES + l, VF_LANES, out + l * out_stride + b, out_stride)
+        l += 8
+    while l + 4 <= count:
+        for b in range(0, whole, 4):
+            transpose_4x4(lanes + b * VF_LANES + l, VF_LANES, out + l * out_stride + b, out_stride)
+        l += 4
+    for b in range(whole):
+        for i in range(l, count):
+            out[i * out_stride + b] = lanes[b * VF_LANES + i]
+    for b in range(whole, bands):
+        for i in range(count):
+            out[i * out_stride + b] = lanes[b * VF_LANES + i]
 
 
 cdef inline void rescue(const Tables* t, const vf* values, Py_ssize_t lane, float* out) noexcept nogil:
@@ -233,8 +240,8 @@ cdef inline void rescue(const Tables* t, const vf* values, Py_ssize_t lane, floa
             out[b] = <float> ((log(v) + lift) * t.log_scale)
 
 
-cdef inline void analyse(const Tables* t, Py_ssize_t column, Scratch* s) noexcept nogil:
-    """The block of frames that begins at a column of the chunk → s.values (bands,), not yet compressed."""
+cdef inline vf analyse(const Tables* t, Py_ssize_t column, Scratch* s) noexcept nogil:
+    """The frames that begin at a column of the chunk and after → s.values (bands,), not yet compressed; as ``bank``."""
     cdef vf level = vf_set(0)
     cdef Py_ssize_t k
     if t.remove_dc:
@@ -246,7 +253,18 @@ cdef inline void analyse(const Tables* t, Py_ssize_t column, Scratch* s) noexcep
     if t.magnitude:
         for k in range(t.bins):
             s.spectrum[k] = vf_sqrt(s.spectrum[k])
-    bank(t, s.spectrum, s.values)
+    return bank(t, s.spectrum, s.values)
+
+
+cdef inline void load_chunk(
+    const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float gain, Scratch* s
+) noexcept nogil:
+    if t.emphasis == 0 and not t.remove_dc and gain == 1:
+        gather(t, x, n, count, s)
+        return
+    prepare(t, x, n, count, gain, s)
+    # Columns past the last frame's hold what an earlier chunk left: no lane that counts looks at them.
+    gather(t, s.linear, t.linear, count, s)
 
 
 cdef inline void run_chunk(
@@ -255,14 +273,15 @@ cdef inline void run_chunk(
     """x (n,) → the count ≤ CHUNK frames at its beginning, out (count, bands) with rows out_stride apart."""
     cdef bint spoilt[CHUNK]
     cdef bint any_spoilt = False
-    cdef Py_ssize_t f = 0, lanes
-    gather(t, x, n, count, s.chunk)
-    if t.emphasis != 0 or t.remove_dc:
-        prepare(t, count, 1, s.chunk, s.sums)
+    cdef Py_ssize_t f = 0, l, lanes
+    cdef vf nothing
+    load_chunk(t, x, n, count, 1, s)
     while f < count:
         lanes = min(count - f, <Py_ssize_t> VF_LANES)
-        analyse(t, f, s)
-        any_spoilt |= overflowed(t, s.values, lanes, spoilt + f)
+        nothing = analyse(t, f, s)
+        for l in range(lanes):
+            spoilt[f + l] = (<float*> &nothing)[l] != 0
+            any_spoilt |= spoilt[f + l]
         if t.compressed:
             compress(t, s.values)
         scatter(t, s.values, lanes, out + f * out_stride, out_stride)
@@ -270,8 +289,7 @@ cdef inline void run_chunk(
     if not any_spoilt:
         return
     # The power of a sound beyond ±1e18 leaves float32's range; its logarithm does not.
-    gather(t, x, n, count, s.chunk)
-    prepare(t, count, RESCUE_GAIN, s.chunk, s.sums)
+    load_chunk(t, x, n, count, RESCUE_GAIN, s)
     for f in range(count):
         if f % VF_LANES == 0:
             analyse(t, f, s)

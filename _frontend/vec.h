@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 #define VF_LANES 16
@@ -19,6 +22,9 @@
 typedef float vf __attribute__((vector_size(4 * VF_LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * VF_LANES)));
 typedef float vfu __attribute__((vector_size(4 * VF_LANES), aligned(4), may_alias));
+
+typedef float vf4 __attribute__((vector_size(16)));
+typedef float vf4u __attribute__((vector_size(16), aligned(4), may_alias));
 
 static inline vf vf_load(const float *p) { return *(const vfu *)p; }
 static inline void vf_store(float *p, vf v) { *(vfu *)p = v; }
@@ -33,10 +39,50 @@ static inline vf vi_to_float(vi v) { return __builtin_convertvector(v, vf); }
 static inline vf vf_select(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 static inline vf vf_max(vf a, vf b) { return vf_select((vi)(a > b), a, b); }
 
-/* Square roots have no vector operator; each instruction set has its own instruction. */
-#if defined(__SSE2__)
-#include <immintrin.h>
+/* Σ x[i]·w[i] for i < n. One jump by the count, not a branch a term: bands have few bins and each another number. */
+static inline vf vf_dot(const vf *x, const float *w, int n) {
+    vf total = {0};
+    for (; n > 8; n -= 8, x += 8, w += 8)
+        total += x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3] + x[4] * w[4] + x[5] * w[5] + x[6] * w[6] +
+                 x[7] * w[7];
+    switch (n) {
+    case 8:
+        total += x[7] * w[7]; /* fall through */
+    case 7:
+        total += x[6] * w[6]; /* fall through */
+    case 6:
+        total += x[5] * w[5]; /* fall through */
+    case 5:
+        total += x[4] * w[4]; /* fall through */
+    case 4:
+        total += x[3] * w[3]; /* fall through */
+    case 3:
+        total += x[2] * w[2]; /* fall through */
+    case 2:
+        total += x[1] * w[1]; /* fall through */
+    case 1:
+        total += x[0] * w[0];
+    }
+    return total;
+}
+
+/* The sum of the lanes, by halves. */
+static inline float vf_sum(vf v) {
+#if VF_LANES == 16
+    typedef float half __attribute__((vector_size(32)));
+    const half h = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                   __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    const vf4 q = __builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7);
+#elif VF_LANES == 8
+    const vf4 q = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+    const vf4 q = v;
 #endif
+    const vf4 d = q + __builtin_shufflevector(q, q, 2, 3, 0, 1);
+    return d[0] + d[1];
+}
+
+/* Square roots have no vector operator; each instruction set has its own instruction. */
 static inline vf vf_sqrt(vf v) {
 #if defined(__AVX512F__)
     return (vf)_mm512_sqrt_ps((__m512)v);
@@ -52,8 +98,6 @@ static inline vf vf_sqrt(vf v) {
 }
 
 /* Four by four floats, rows to columns: src[i·src_stride + j] → dst[j·dst_stride + i]. */
-typedef float vf4 __attribute__((vector_size(16)));
-typedef float vf4u __attribute__((vector_size(16), aligned(4), may_alias));
 static inline void transpose_4x4(const float *src, ptrdiff_t src_stride, float *dst, ptrdiff_t dst_stride) {
     const vf4 a = *(const vf4u *)src, b = *(const vf4u *)(src + src_stride);
     const vf4 c = *(const vf4u *)(src + 2 * src_stride), d = *(const vf4u *)(src + 3 * src_stride);
@@ -63,4 +107,33 @@ static inline void transpose_4x4(const float *src, ptrdiff_t src_stride, float *
     *(vf4u *)(dst + dst_stride) = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
     *(vf4u *)(dst + 2 * dst_stride) = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
     *(vf4u *)(dst + 3 * dst_stride) = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+}
+
+/* Four rows of eight floats to eight rows of four: src[i·src_stride + j] → dst[j·dst_stride + i]. */
+static inline void transpose_4x8(const float *src, ptrdiff_t src_stride, float *dst, ptrdiff_t dst_stride) {
+#if VF_LANES >= 8
+    typedef float vf8 __attribute__((vector_size(32)));
+    typedef float vf8u __attribute__((vector_size(32), aligned(4), may_alias));
+    const vf8 a = *(const vf8u *)src, b = *(const vf8u *)(src + src_stride);
+    const vf8 c = *(const vf8u *)(src + 2 * src_stride), d = *(const vf8u *)(src + 3 * src_stride);
+    const vf8 ab_low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13);
+    const vf8 ab_high = __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+    const vf8 cd_low = __builtin_shufflevector(c, d, 0, 8, 1, 9, 4, 12, 5, 13);
+    const vf8 cd_high = __builtin_shufflevector(c, d, 2, 10, 3, 11, 6, 14, 7, 15);
+    const vf8 r04 = __builtin_shufflevector(ab_low, cd_low, 0, 1, 8, 9, 4, 5, 12, 13);
+    const vf8 r15 = __builtin_shufflevector(ab_low, cd_low, 2, 3, 10, 11, 6, 7, 14, 15);
+    const vf8 r26 = __builtin_shufflevector(ab_high, cd_high, 0, 1, 8, 9, 4, 5, 12, 13);
+    const vf8 r37 = __builtin_shufflevector(ab_high, cd_high, 2, 3, 10, 11, 6, 7, 14, 15);
+    *(vf4u *)dst = __builtin_shufflevector(r04, r04, 0, 1, 2, 3);
+    *(vf4u *)(dst + dst_stride) = __builtin_shufflevector(r15, r15, 0, 1, 2, 3);
+    *(vf4u *)(dst + 2 * dst_stride) = __builtin_shufflevector(r26, r26, 0, 1, 2, 3);
+    *(vf4u *)(dst + 3 * dst_stride) = __builtin_shufflevector(r37, r37, 0, 1, 2, 3);
+    _mm_storeu_ps(dst + 4 * dst_stride, _mm256_extractf128_ps((__m256)r04, 1));
+    _mm_storeu_ps(dst + 5 * dst_stride, _mm256_extractf128_ps((__m256)r15, 1));
+    _mm_storeu_ps(dst + 6 * dst_stride, _mm256_extractf128_ps((__m256)r26, 1));
+    _mm_storeu_ps(dst + 7 * dst_stride, _mm256_extractf128_ps((__m256)r37, 1));
+#else
+    transpose_4x4(src, src_stride, dst, dst_stride);
+    transpose_4x4(src + 4, src_stride, dst + 4 * dst_stride, dst_stride);
+#endif
 }

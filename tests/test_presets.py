@@ -108,6 +108,57 @@ def test_preset_agrees_with_the_float64_twin(name: str, speech: np.ndarray) -> N
     assert np.abs(ours - twin).mean() <= 1e-6 * scale
 
 
+@pytest.mark.parametrize("bands", [80, 128])
+def test_whisper_is_the_transformers_extractor(bands: int, speech: np.ndarray) -> None:
+    transformers = pytest.importorskip("transformers", reason="the peer is part of the test-all extra")
+    x = np.zeros(480_000, np.float32)
+    x[:200_000] = speech[:200_000]
+    theirs = transformers.WhisperFeatureExtractor(feature_size=bands)(x, sampling_rate=16000, return_tensors="np")
+    ours = frontend.features(x, f"whisper-{bands}")
+    assert ours.shape == (3000, bands)
+    # Values are a quarter of a decade each; the peer itself promises 1e-5 to its original.
+    assert_close(ours, theirs["input_features"][0].T, worst=2e-4, mean=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter has all zero values")
+def test_ast_128_is_the_transformers_recipe(speech: np.ndarray) -> None:
+    # The extractor needs torch; what it calls without torchaudio does not.
+    audio = pytest.importorskip("transformers.audio_utils", reason="the peer is part of the test-all extra")
+    filters = audio.mel_filter_bank(257, 128, 20, 8000, 16000, None, "kaldi", True)
+    theirs = audio.spectrogram(
+        speech[:160_000],
+        audio.window_function(400, "hann", periodic=False),
+        frame_length=400,
+        hop_length=160,
+        fft_length=512,
+        power=2.0,
+        center=False,
+        preemphasis=0.97,
+        mel_filters=filters,
+        log_mel="log",
+        mel_floor=1.192092955078125e-07,
+        remove_dc_offset=True,
+    ).T
+    ours = frontend.features(speech[:160_000], "ast-128")
+    assert_close(ours, (theirs + 4.2677393) / (2 * 4.5689974), worst=1e-4, mean=1e-6)
+
+
+def test_clap_64_is_the_transformers_recipe(speech: np.ndarray) -> None:
+    audio = pytest.importorskip("transformers.audio_utils", reason="the peer is part of the test-all extra")
+    filters = audio.mel_filter_bank(513, 64, 50, 14000, 48000, "slaney", "slaney")
+    window = audio.window_function(1024, "hann")
+    theirs = audio.spectrogram(speech, window, 1024, 480, power=2.0, mel_filters=filters, log_mel="dB").T
+    assert_close(frontend.features(speech, "clap-64"), theirs, worst=5e-3, mean=1e-5)
+
+
+def test_panns_64_is_librosa(speech: np.ndarray) -> None:
+    mel = librosa.feature.melspectrogram(
+        y=speech, sr=32000, n_fft=1024, hop_length=320, n_mels=64, fmin=50, fmax=14000, pad_mode="reflect"
+    )
+    theirs = librosa.power_to_db(mel, ref=1.0, amin=1e-10, top_db=None).T
+    assert_close(frontend.features(speech, "panns-64"), theirs, worst=5e-3, mean=1e-5)
+
+
 def test_every_preset_names_its_source() -> None:
     import tomllib
 

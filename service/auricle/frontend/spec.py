@@ -35,7 +35,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 # Bounds that keep a model file from asking for absurd tables; every known frontend is far inside them.
 _MAX_FFT_SIZE = 1 << 16
-_MAX_HOP = 1 << 20
+_MAX_HOP = 1 << 16
 _MAX_MEL_BANDS = 1 << 12
 _MIN_LOG_INPUT = 1e-37  # below float32's normal range a logarithm's argument would be rounded to zero
 
