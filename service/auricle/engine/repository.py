@@ -19,19 +19,25 @@ from auricle.errors import BundleError, InvalidArgumentError, NotFoundError
 __all__ = ["ModelFile", "Repository", "scan", "version_key"]
 
 SUFFIX = ".onnx"
-SETTLE_MS = 400
+# The watcher wakes once in so long, and waits for one that was quiet before it tells: idle, it costs nothing.
+SETTLE_MS = 500
+LONGEST_SETTLE_MS = 2000
 # What changed before the watch stood, or on a file system that tells nobody, is found by looking.
-RESCAN_MS = 5000
+RESCAN_MS = 30_000
 NAME_TAKEN = "MODEL_NAME_TAKEN"
 
 
 class ModelFile(NamedTuple):
-    """A file that a scan found. ``version`` is None where the path does not say, and the metadata does."""
+    """A file that a scan found. ``version`` is None where the path does not say, and the metadata does.
+
+    ``bundled`` files come with the package, not from the user's directory.
+    """
 
     path: Path
     name: str
     version: str | None
     stamp: tuple[int, ...]
+    bundled: bool = False
 
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
@@ -40,7 +46,7 @@ def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     return (*((1, int(part), "") if part.isdecimal() else (-1, 0, part) for part in parts), (0, 0, ""))
 
 
-def scan(models_dir: Path) -> list[ModelFile]:
+def scan(models_dir: Path, *, bundled: bool = False) -> list[ModelFile]:
     """``NAME.onnx`` and ``NAME/VERSION.onnx`` under the directory; hidden files are not looked at."""
     found = []
     for path in sorted(models_dir.glob(f"*{SUFFIX}")) + sorted(models_dir.glob(f"*/*{SUFFIX}")):
@@ -49,7 +55,7 @@ def scan(models_dir: Path) -> list[ModelFile]:
         nested = path.parent != models_dir
         name, version = (path.parent.name, path.stem) if nested else (path.stem, None)
         try:
-            found.append(ModelFile(path, name, version, _stamp(path)))
+            found.append(ModelFile(path, name, version, _stamp(path), bundled))
         except FileNotFoundError:  # it went while we looked
             continue
     return found
@@ -68,6 +74,7 @@ class Repository:
 
     Args:
         models_dir: scanned by ``refresh``; it may be empty, or not be there yet.
+        bundled_dir: models that come with the package; one of the same name in ``models_dir`` takes its place.
         default_model: answers where a request names none.
         grace_s: how long calls in flight keep a model that was replaced or removed.
         on_change: told the names that are served, and whether each is healthy, after every change.
@@ -77,6 +84,7 @@ class Repository:
         self,
         models_dir: Path,
         *,
+        bundled_dir: Path | None = None,
         session: SessionSettings | None = None,
         batch: BatchSettings | None = None,
         default_model: str | None = None,
@@ -84,6 +92,7 @@ class Repository:
         on_change: Callable[[dict[str, bool]], None] = lambda health: None,
     ) -> None:
         self._dir = models_dir
+        self._bundled_dir = bundled_dir
         self._session = session or SessionSettings()
         self._batch = batch or BatchSettings()
         self._default = default_model
@@ -108,19 +117,24 @@ class Repository:
     def find(self, name: str, version: str = "") -> ServedModel:
         """Resolves a selector; see ModelSelector in the contract.
 
+        Without a name: the default, else the only model of the user's, else the only one that there is, so that a
+        model that comes with the package does not make a lone model of the user's ambiguous.
+
         Raises InvalidArgumentError that lists the names where none is given and none is the default, and
         NotFoundError for a name or a version that is not loaded.
         """
         models = self.models()
         names = list(dict.fromkeys(model.name for model in models))
         if not name:
-            if self._default is None and len(names) != 1:
+            own = {model.name for file, model in self._loaded.values() if model is not None and not file.bundled}
+            lone = list(own or names)
+            if self._default is None and len(lone) != 1:
                 raise InvalidArgumentError(
                     "model.name is empty and there is no default model; name one of: " + _listing(names),
                     field="model.name",
                     reason="MODEL_REQUIRED",
                 )
-            name = self._default or names[0]
+            name = self._default or lone[0]
         versions = [model for model in models if model.name == name]
         if not versions:
             raise NotFoundError(
@@ -157,6 +171,18 @@ class Repository:
             if changed:
                 self._report()
 
+    def _scan_bundled(self) -> list[ModelFile]:
+        return scan(self._bundled_dir, bundled=True) if self._bundled_dir is not None else []
+
+    async def _load_changed(self, files: Iterable[ModelFile]) -> bool:
+        """Loads those of the files that are new or not what they were; whether what is served changed."""
+        changed = False
+        for file in files:
+            before = self._loaded.get(file.path)
+            if before is None or before[0].stamp != file.stamp:
+                changed |= await self._load(file)
+        return changed
+
     async def watch(self) -> None:
         """Refreshes as the directory changes, until cancelled."""
         await asyncio.to_thread(self._dir.mkdir, parents=True, exist_ok=True)
@@ -182,7 +208,12 @@ class Repository:
         stop = asyncio.Event()
         try:
             async for _ in watchfiles.awatch(
-                self._dir, debounce=SETTLE_MS, stop_event=stop, rust_timeout=RESCAN_MS, yield_on_timeout=True
+                self._dir,
+                debounce=LONGEST_SETTLE_MS,
+                step=SETTLE_MS,
+                stop_event=stop,
+                rust_timeout=RESCAN_MS,
+                yield_on_timeout=True,
             ):
                 yield None
         finally:
