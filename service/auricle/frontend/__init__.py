@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .dispatch import simd
+from .energy import HopEnergy
 from .features import FeatureStream, features, normalize
 from .pcm import PCM_BYTES, pcm_to_mono
 from .resampling import ResampleStream, resample
@@ -12,6 +13,7 @@ __all__ = [
     "PCM_BYTES",
     "FeatureSpec",
     "FeatureStream",
+    "HopEnergy",
     "ResampleStream",
     "features",
     "normalize",
