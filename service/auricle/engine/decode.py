@@ -12,10 +12,11 @@ import soundfile
 from numpy.typing import NDArray
 
 from auricle.config import Limits
+from auricle.engine.wav import find_samples
 from auricle.errors import AudioError, LimitError
 from auricle.frontend import PCM_BYTES
 
-__all__ = ["Block", "Sound", "SoundFormat", "open_content", "open_pcm"]
+__all__ = ["Block", "Sound", "SoundFormat", "open_content", "open_pcm", "opens_at_once"]
 
 # What the PCM kernels take: raw interleaved bytes, or what libsndfile gives, (frames, channels).
 Block = bytes | memoryview | NDArray[np.int16] | NDArray[np.float32]
@@ -29,6 +30,8 @@ UNKNOWN_SIZE = 0x7FFF_0000
 UNKNOWN_FRAMES = 1 << 62
 # Chunks before the samples that are walked over; real files have a few, a made one could keep us busy for seconds.
 MOST_CHUNKS = 1000
+# A larger file may take milliseconds to open: some decoders search it to its end.
+SMALL_BYTES = 32768
 # An Ogg page's header without its table of segment sizes.
 OGG_HEADER_BYTES = 27
 FORMATS = "WAV, FLAC, OGG Vorbis or Opus, MP3 or AIFF"
@@ -63,17 +66,21 @@ class SoundFormat:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A sound that is ready to be read: its format and its blocks, decoded as they are asked for."""
+    """A sound that is ready to be read: its format and its blocks, decoded as they are asked for.
+
+    ``stored_samples`` counts those of all channels where they are read as they lie, at no cost; else it is None.
+    """
 
     format: SoundFormat
     blocks: Iterator[Block]
+    stored_samples: int | None = None
 
 
 def open_pcm(format: SoundFormat, data: bytes, limits: Limits) -> Sound:  # noqa: A002 - the field's name
     """Raw samples as a Sound. LimitError, or AudioError where ``data`` is no whole number of sample frames."""
     format.check(limits, "audio.pcm.format")
     _check_content(len(data), limits, "audio.pcm.data")
-    frames, rest = divmod(len(data), format.frame_bytes)
+    rest = len(data) % format.frame_bytes
     if rest:
         raise AudioError(
             f"audio.pcm.data has {len(data)} bytes, which is no whole number of {format.frame_bytes}-byte sample "
@@ -81,17 +88,28 @@ def open_pcm(format: SoundFormat, data: bytes, limits: Limits) -> Sound:  # noqa
             field="audio.pcm.data",
             reason="AUDIO_SPLIT_SAMPLE",
         )
-    _check_length(frames, format, limits)
-    return Sound(format, _pcm_blocks(memoryview(data), format.frame_bytes * BLOCK_FRAMES))
+    return _stored_sound(memoryview(data), format, limits)
 
 
-def _pcm_blocks(data: memoryview, size: int) -> Iterator[Block]:
+def _stored_sound(data: memoryview, sound_format: SoundFormat, limits: Limits) -> Sound:
+    frames = len(data) // sound_format.frame_bytes
+    _check_length(frames, sound_format, limits)
+    blocks = _stored_blocks(data, sound_format.frame_bytes * BLOCK_FRAMES)
+    return Sound(sound_format, blocks, frames * sound_format.channels)
+
+
+def _stored_blocks(data: memoryview, size: int) -> Iterator[Block]:
     for start in range(0, len(data), size):
         yield data[start : start + size]
 
 
+def opens_at_once(content: bytes) -> bool:
+    """Whether ``open_content`` returns within half a millisecond, so that an event loop may call it."""
+    return len(content) <= SMALL_BYTES or find_samples(content) is not None
+
+
 def open_content(content: bytes, limits: Limits) -> Sound:
-    """An encoded file as a Sound; nothing is decoded yet.
+    """A file as a Sound; nothing is decoded yet. Samples that a WAV holds as they are become views of ``content``.
 
     Raises AudioError (empty, unknown format, truncated) or LimitError, from the header where it tells and
     else while the blocks are read, so that a small file that decodes to a large one is never held whole.
@@ -101,6 +119,12 @@ def open_content(content: bytes, limits: Limits) -> Sound:
             "audio.content is empty; send the bytes of a file", field="audio.content", reason="AUDIO_EMPTY"
         )
     _check_content(len(content), limits, "audio.content")
+    stored = find_samples(content)
+    if stored is not None:
+        encoding, rate_hz, channels, start, stop = stored
+        sound_format = SoundFormat(encoding=encoding, sample_rate_hz=rate_hz, channels=channels)
+        sound_format.check(limits, "audio.content")
+        return _stored_sound(memoryview(content)[start:stop], sound_format, limits)
     _check_chunks(content)
     try:
         file = soundfile.SoundFile(_Content(content))
