@@ -57,7 +57,7 @@ class Cutter:
         """Takes whole sample frames of any number; gives the segments that they complete."""
         begun = time.perf_counter()
         mono = frontend.pcm_to_mono(block, self._sound.encoding, self._sound.channels)
-        segments = list(self._push(self._resampler.feed(mono)))
+        segments = list(self._push(self._resampler.feed(mono) if self._resampler else mono))
         self.features_s += time.perf_counter() - begun
         return segments
 
@@ -76,7 +76,9 @@ class Cutter:
         rate = self._graph.bundle.audio.sample_rate_hz
         target = self._graph.bundle.segment.raise_to_dbfs
         features = self._graph.features
-        self._resampler = frontend.ResampleStream(self._sound.sample_rate_hz, rate)
+        self._resampler = (
+            frontend.ResampleStream(self._sound.sample_rate_hz, rate) if self._sound.sample_rate_hz != rate else None
+        )
         self._features = frontend.FeatureStream(features, normalize=False) if features else None
         self._level = Level(target, self._grid) if target is not None and features else None
         self._rows = _Rows()
@@ -85,7 +87,7 @@ class Cutter:
 
     def _end(self, *, force: bool) -> list[Segment]:
         begun = time.perf_counter()
-        segments = list(self._push(self._resampler.finish()))
+        segments = list(self._push(self._resampler.finish())) if self._resampler else []
         if self._samples:
             segments += self._last(force=force)
         self.features_s += time.perf_counter() - begun
@@ -97,7 +99,8 @@ class Cutter:
         partial = grid.keeps_partial(real, force=force)
         if partial and grid.samples is not None:
             missing = grid.start(count) + grid.samples - real
-            self._append(np.zeros(missing, np.float32))
+            if missing:
+                self._append(np.zeros(missing, np.float32))
         if self._features:
             self._rows.append(self._features.finish())
         if self._level:
@@ -142,7 +145,7 @@ class Cutter:
         rows = self._rows.take(first, stop)
         self._rows.drop(first + grid.hop if grid.length is not None else stop)
         rows = self._raise(rows, index, end - start)
-        if self._graph.features:
+        if self._graph.features and self._graph.features.normalization != "none":
             rows = frontend.normalize(rows, self._graph.features)
         return Segment(rows, self._base + start, self._base + end, self._base)
 
