@@ -405,7 +405,7 @@ def test_flags_become_settings(run: Any, monkeypatch: Any, tmp_path: Path) -> No
         '[serve]\nlisten = "127.0.0.1:7"\nlimit-content-bytes = 77\nbatch_max_delay_s = 0.5\nwatch = false\n'
     )
     assert run("serve", "--models", tmp_path).code == 0
-    assert taken.pop() == ServerSettings(models_dir=tmp_path)
+    assert taken.pop() == ServerSettings(models_dir=tmp_path, bundled=True)
     flags = ["--config", config, "--models", tmp_path, "--limit-idle-s", "none", "--session-threads", 2]
     assert run("serve", *flags, env={"AURICLE_LISTEN": "127.0.0.1:8"}).code == 0
     (got,) = taken

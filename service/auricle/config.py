@@ -128,6 +128,7 @@ class ServerSettings:
 
     Attributes:
         models_dir: directory of ``NAME.onnx`` and ``NAME/VERSION.onnx``.
+        bundled: serve the models that come with the package too; the command does unless told otherwise.
         listen: ``HOST:PORT`` or ``unix:PATH``; port 0 takes a free one.
         default_model: answers requests that name none.
         grace_s: seconds that work in flight gets after SIGTERM.
@@ -137,6 +138,7 @@ class ServerSettings:
     """
 
     models_dir: Path
+    bundled: bool = False
     listen: str = "127.0.0.1:50051"
     default_model: str | None = None
     grace_s: float = 30.0

@@ -21,13 +21,17 @@ _SERVER_TIMEOUT_S = 60.0
 
 
 @contextmanager
-def connected(connection: Connection) -> Iterator[Client]:
+def connected(connection: Connection, *, bundled: bool = True) -> Iterator[Client]:
     """Gives a client; the engine behind it, where it is in this process, ends with the block.
 
-    Raises NotFoundError where a directory of models has none.
+    Args:
+        bundled: whether the models that come with auricle answer too, in this process.
+
+    Raises NotFoundError where a directory of models has none, and none that come with auricle may answer.
     """
     if connection.server is None:
-        with local_client(connection.models or default_models_dir(), timeout_s=connection.timeout_s) as client:
+        models_dir = connection.models or default_models_dir()
+        with local_client(models_dir, bundled=bundled, timeout_s=connection.timeout_s) as client:
             yield client
         return
     from auricle.client import Client
@@ -38,9 +42,9 @@ def connected(connection: Connection) -> Iterator[Client]:
 
 
 @contextmanager
-def local_client(models_dir: Path, *, timeout_s: float | None = None) -> Iterator[Client]:
+def local_client(models_dir: Path, *, bundled: bool = False, timeout_s: float | None = None) -> Iterator[Client]:
     """Gives a client of an engine in this process, with the models of one directory."""
-    if not any(models_dir.glob("*.onnx")) and not any(models_dir.glob("*/*.onnx")):
+    if not bundled and not any(models_dir.glob("*.onnx")) and not any(models_dir.glob("*/*.onnx")):
         raise NotFoundError(
             f"no models in {models_dir}; get one with `auricle models pull voice`, "
             "or name another directory (--models) or a server (--server)"
@@ -49,7 +53,7 @@ def local_client(models_dir: Path, *, timeout_s: float | None = None) -> Iterato
     from auricle.serve.local import LocalTransport
 
     configure_logs(level="error")
-    with LocalTransport(models_dir=models_dir) as transport:
+    with LocalTransport(models_dir=models_dir, bundled=bundled) as transport:
         yield Client(transport=transport, timeout_s=timeout_s, retry=None)
 
 

@@ -132,7 +132,8 @@ def _vectors(
 ) -> tuple[int, list[tuple[str, EmbedResult, Embedding]]]:
     """One vector a clip, and the exit code of the first that has none."""
     found: list[tuple[str, EmbedResult, Embedding]] = []
-    with connected(Connection.take(flags)) as client:
+    # How alike two clips are is a question for a model that was chosen, not for the one that happens to be there.
+    with connected(Connection.take(flags), bundled=model is not None) as client:
 
         def one(file: str) -> None:
             result = client.embed(

@@ -156,9 +156,12 @@ def _rate_hz(client: Client, name: str | None) -> int:
 
 
 def _candidates(client: Client, name: str | None) -> list[ModelInfo]:
-    """The versions of the model of that name; of None, where there is only one."""
+    """The versions of the model of that name; of None, where one is the only one, as a server finds it."""
+    from auricle.model.bundled import bundled_names
+
     served = client.models()
     names = {each.name for each in served}
+    names = names - bundled_names() or names
     wanted = name or (next(iter(names)) if len(names) == 1 else None)
     return [each for each in served if each.name == wanted]
 

@@ -31,6 +31,7 @@ _GROUPS: Mapping[str, type[Any]] = {
 }
 _HELP: Mapping[str, str] = {
     "listen": "HOST:PORT or unix:PATH; port 0 takes a free one.",
+    "bundled": "Serve the models that come with auricle too (default: yes).",
     "default_model": "Model that answers requests that name none.",
     "grace_s": "Seconds that calls in flight get after SIGTERM.",
     "workers": "Threads that decode and compute features (default: one a core).",
@@ -137,7 +138,7 @@ def settings_from(flags: Mapping[str, Any]) -> ServerSettings:
     tls = of("tls_")
     if tls and not {"certificate", "key"} <= tls.keys():
         raise click.UsageError("--tls-certificate and --tls-key go together; one of them is missing")
-    own = {"models_dir": flags["models"] or default_models_dir(), **of("")}
+    own = {"models_dir": flags["models"] or default_models_dir(), "bundled": True, **of("")}
     return ServerSettings(
         **own,
         tls=TlsSettings(**tls) if tls else None,

@@ -23,7 +23,7 @@ SUFFIX = ".onnx"
 SETTLE_MS = 500
 LONGEST_SETTLE_MS = 2000
 # What changed before the watch stood, or on a file system that tells nobody, is found by looking.
-RESCAN_MS = 30_000
+RESCAN_MS = 5000
 NAME_TAKEN = "MODEL_NAME_TAKEN"
 
 
@@ -157,11 +157,11 @@ class Repository:
         """Makes what is served equal to what is in the directory."""
         async with self._refreshing:
             found = {file.path: file for file in await asyncio.to_thread(scan, self._dir)}
-            changed = False
-            for path, file in found.items():
-                before = self._loaded.get(path)
-                if before is None or before[0].stamp != file.stamp:
-                    changed |= await self._load(file, found)
+            changed = await self._load_changed(found.values(), found)
+            taken = {model.name for path, (_, model) in self._loaded.items() if path in found and model is not None}
+            spare = [file for file in await asyncio.to_thread(self._scan_bundled) if file.name not in taken]
+            changed |= await self._load_changed(spare, found)
+            found |= {file.path: file for file in spare}
             for path in [path for path in self._loaded if path not in found]:
                 _, model = self._loaded.pop(path)
                 self.failures.pop(path, None)
@@ -174,13 +174,13 @@ class Repository:
     def _scan_bundled(self) -> list[ModelFile]:
         return scan(self._bundled_dir, bundled=True) if self._bundled_dir is not None else []
 
-    async def _load_changed(self, files: Iterable[ModelFile]) -> bool:
+    async def _load_changed(self, files: Iterable[ModelFile], found: Container[Path]) -> bool:
         """Loads those of the files that are new or not what they were; whether what is served changed."""
         changed = False
         for file in files:
             before = self._loaded.get(file.path)
             if before is None or before[0].stamp != file.stamp:
-                changed |= await self._load(file)
+                changed |= await self._load(file, found)
         return changed
 
     async def watch(self) -> None:

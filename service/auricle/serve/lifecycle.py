@@ -12,6 +12,7 @@ import structlog
 from auricle.config import ServerSettings
 from auricle.engine.pipeline import Workers
 from auricle.engine.repository import Repository
+from auricle.model.bundled import bundled_dir
 from auricle.serve.admission import Admission
 from auricle.serve.api import Api
 from auricle.serve.grpc import GrpcServer
@@ -34,6 +35,7 @@ class Server:
         self._workers = Workers(settings.workers)
         self.repository = Repository(
             settings.models_dir,
+            bundled_dir=bundled_dir() if settings.bundled else None,
             session=settings.session,
             batch=settings.batch,
             default_model=settings.default_model,

@@ -16,6 +16,7 @@ from auricle.config import BatchSettings, Limits, SessionSettings
 from auricle.engine.pipeline import Workers
 from auricle.engine.repository import Repository
 from auricle.errors import AuricleError, DeadlineError
+from auricle.model.bundled import bundled_dir
 from auricle.serve.api import Api
 from auricle.v1 import auricle_pb2 as pb
 
@@ -32,6 +33,7 @@ class LocalTransport:
 
     Args:
         models_dir: see Repository.
+        bundled: whether the models that come with the package answer too.
         default_model: answers requests that name none.
     """
 
@@ -39,12 +41,18 @@ class LocalTransport:
         self,
         *,
         models_dir: Path,
+        bundled: bool = False,
         default_model: str | None = None,
         limits: Limits | None = None,
         batch: BatchSettings | None = None,
         session: SessionSettings | None = None,
     ) -> None:
-        self._options: dict[str, Any] = {"session": session, "batch": batch, "default_model": default_model}
+        self._options: dict[str, Any] = {
+            "bundled_dir": bundled_dir() if bundled else None,
+            "session": session,
+            "batch": batch,
+            "default_model": default_model,
+        }
         self._models_dir = models_dir
         self._limits = limits or Limits()
         self._loop = asyncio.new_event_loop()
