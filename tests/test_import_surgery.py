@@ -204,3 +204,52 @@ def test_a_bias_lost_in_conversion_is_put_back_once(tmp_path: Path, sounds: list
         _restore_biases(whole, {"product": bias}, where="small.tflite")
         np.testing.assert_array_equal(run(whole, tmp_path / "again.onnx", sounds[0])["scores"], expected)
     assert sum(node.op_type == "Add" for node in whole.graph.node) == 3
+
+
+def test_an_8_bit_layer_gets_its_bias_in_integers_and_any_batch(tmp_path: Path) -> None:
+    """8-bit patches -> one dense layer of 8-bit weights, whose bias of 32-bit integers joins the sum."""
+    generator = np.random.default_rng(3)
+    weights = generator.integers(-127, 128, (8, 3)).astype(np.int8)
+    in_scale, weight_scale, out_scale = np.float32(1 / 64), np.float32(1 / 32), np.float32(1 / 16)
+    bias = generator.integers(-4000, 4000, 3).astype(np.float32) * in_scale * weight_scale
+    constants = {
+        "in_scale": in_scale,
+        "weight_scale": weight_scale,
+        "out_scale": out_scale,
+        "zero": np.int8(0),
+        "to_row": np.array([1, 8], np.int64),
+        "stored": weights,
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["patches", "in_scale", "zero"], ["q"]),
+        helper.make_node("Reshape", ["q", "to_row"], ["row"]),
+        helper.make_node("DequantizeLinear", ["row", "in_scale", "zero"], ["wide"]),
+        helper.make_node("DequantizeLinear", ["stored", "weight_scale", "zero"], ["weights"]),
+        helper.make_node("MatMul", ["wide", "weights"], ["dense_prequant"]),
+        helper.make_node("QuantizeLinear", ["dense_prequant", "out_scale", "zero"], ["dense"]),
+        helper.make_node("DequantizeLinear", ["dense", "out_scale", "zero"], ["scores"]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "quantised",
+            [helper.make_tensor_value_info("patches", TensorProto.FLOAT, [1, 2, 4])],
+            [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 3])],
+            [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    _restore_biases(model, {"dense": bias}, where="small.tflite")
+    assert [node.op_type for node in model.graph.node if node.op_type in ("MatMul", "Gemm", "Add")] == ["Gemm"]
+    assert surgery.add_embedding(model, "scores") == 8
+    freed = surgery.free_batch(model)
+    assert [node.op_type for node in freed.graph.node][:3] == ["Reshape", "QuantizeLinear", "DequantizeLinear"]
+    patches = generator.normal(0, 0.5, (3, 2, 4)).astype(np.float32)
+    answers = run(freed, tmp_path / "freed.onnx", patches)
+    rounded = np.clip(np.rint(patches.reshape(3, 8) / in_scale), -128, 127)
+    sums = rounded @ weights.astype(np.float64) + np.rint(bias / (in_scale * weight_scale))
+    expected = np.clip(np.rint(sums * float(in_scale * weight_scale / out_scale)), -128, 127) * out_scale
+    # Powers of two and integers: nothing is left to rounding but halves, which both round to even.
+    np.testing.assert_array_equal(answers["scores"], expected.astype(np.float32))
+    np.testing.assert_array_equal(answers["embedding"], patches.reshape(3, 8))

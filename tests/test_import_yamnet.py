@@ -196,11 +196,10 @@ def test_the_bias_that_conversion_loses_is_there_again(yamnet: Imported, windows
     """A mended graph is at most a few 8-bit steps from the original; as tf2onnx leaves it, it was 0.19 off."""
     sounds = [window.sound for window in windows]
     original = of_tflite(yamnet.model, ["scores"], sounds)["scores"]
-    mended = of_converted(yamnet.converted["float"], {"scores": graph_output(yamnet.converted["float"])}, sounds)[
-        "scores"
-    ]
+    path = yamnet.converted["float"]
+    mended = of_converted(path, {"scores": graph_output(path)}, sounds)["scores"]
     assert max(float(np.abs(a - b).max()) for a, b in zip(mended, original, strict=True)) <= 0.06
-    bare = onnx.load(str(yamnet.converted["float"]))
+    bare = onnx.load(str(path))
     add = next(node for node in bare.graph.node if "auricle_bias_0" in node.input)
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in bare.graph.initializer}
     (expected,) = yamnet.model.flattening_biases.values()

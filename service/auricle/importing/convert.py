@@ -91,6 +91,42 @@ def _restore_biases(model: Any, biases: Mapping[str, NDArray[np.float32]], *, wh
         followers = [each for each in graph.node if result in each.input]
         if any(each.op_type == "Add" for each in followers):
             continue
+        if (scale := _accumulator_scale(graph, node)) is not None:
+            _become_gemm(graph, node, bias, scale, constant)
+            continue
         node.output[0] = bare
         graph.node.insert(places[0] + 1, helper.make_node("Add", [bare, constant], [result]))
         graph.initializer.append(numpy_helper.from_array(bias, constant))
+
+
+def _accumulator_scale(graph: Any, node: Any) -> np.float32 | None:
+    """Scale of an 8-bit product of ``node``'s inputs; None where they are floats, or quantised by channel."""
+    from onnx import numpy_helper
+
+    makers = {each.output[0]: each for each in graph.node if each.op_type == "DequantizeLinear"}
+    constants = {each.name: each for each in graph.initializer}
+    product = np.float32(1)
+    for name in node.input:
+        maker = makers.get(name)
+        if maker is None or maker.input[1] not in constants:
+            return None
+        scale = numpy_helper.to_array(constants[maker.input[1]])
+        if scale.size != 1:
+            return None
+        product *= np.float32(scale.reshape(()))
+    return product
+
+
+def _become_gemm(graph: Any, node: Any, bias: NDArray[np.float32], scale: np.float32, constant: str) -> None:
+    """Makes a product of 8-bit values one that adds its bias in integers, which the runtime then fuses to one step."""
+    from onnx import helper, numpy_helper
+
+    stored = np.rint(bias.astype(np.float64) / scale).astype(np.int32)
+    graph.initializer.append(numpy_helper.from_array(stored, f"{constant}_stored"))
+    graph.initializer.append(numpy_helper.from_array(np.array(scale), f"{constant}_scale"))
+    place = list(graph.node).index(node)
+    widen = helper.make_node("DequantizeLinear", [f"{constant}_stored", f"{constant}_scale"], [constant])
+    graph.node.insert(place, widen)
+    node.op_type = "Gemm"
+    del node.attribute[:]
+    node.input.append(constant)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,7 @@ def free_batch(model: Any) -> Any:
             name = f"auricle_shape_{number}"
             graph.initializer.append(numpy_helper.from_array(target, name))
             node.input[1] = name
+    _quantize_last(graph)
     for value in [*graph.input, *graph.output]:
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
     # What shape inference wrote down for one row.
@@ -146,7 +147,7 @@ def add_embedding(model: Any, scores: str, name: str = "embedding") -> int | Non
 
     Returns its length; None, with the graph as it was, where the scores do not come from a dense layer.
     """
-    from onnx import NodeProto, TensorProto, helper
+    from onnx import TensorProto, helper
 
     graph = model.graph
     makers = {output: node for node in graph.node for output in node.output}
@@ -168,20 +169,26 @@ def add_embedding(model: Any, scores: str, name: str = "embedding") -> int | Non
     size = shapes.get(node.input[0], ()) if node is not None else ()
     if node is None or len(size) != 2 or not isinstance(size[1], int) or size[1] < 2:
         return None
-    # A second node to the same value: an output of its own would keep the runtime from fusing the layer.
-    maker, twin = makers.get(node.input[0]), NodeProto()
-    if maker is not None and maker.op_type == "DequantizeLinear":
-        twin.CopyFrom(maker)
-        twin.name = name
-        twin.output[:] = [name]
-    else:
-        twin = helper.make_node("Identity", [node.input[0]], [name])
-    graph.node.append(twin)
+    # Before it is rounded to 8 bits, where it is: more exact, and an output in between would keep the runtime
+    # from fusing the layer.
+    graph.initializer.append(helper.make_tensor(f"{name}_shape", TensorProto.INT64, [2], [-1, size[1]]))
+    graph.node.append(helper.make_node("Reshape", [_unrounded(makers, node.input[0]), f"{name}_shape"], [name]))
     value = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size[1]])
     rows = graph.output[0].type.tensor_type.shape.dim[0]
     value.type.tensor_type.shape.dim[0].CopyFrom(rows)
     graph.output.insert(0, value)
     return int(size[1])
+
+
+def _unrounded(makers: Mapping[str, Any], tensor: str) -> str:
+    """The tensor that a quantised and widened one was before, through reshapes; else itself."""
+    at, found = tensor, tensor
+    while (node := makers.get(at)) is not None and node.op_type in ("DequantizeLinear", "Reshape", "QuantizeLinear"):
+        at = node.input[0]
+        if node.op_type == "QuantizeLinear":
+            found = at
+            break
+    return found
 
 
 def widen_output(model: Any, tensor: str, *, scale: float, zero_point: int) -> None:
@@ -216,6 +223,25 @@ def rename_tensor(model: Any, old: str, new: str) -> None:
 def _replace_tensor(graph: Any, old: str, new: str) -> None:
     for node in graph.node:
         node.input[:] = [new if name == old else name for name in node.input]
+
+
+def _quantize_last(graph: Any) -> None:
+    """Reshapes before it quantises: a Reshape between the two halves keeps the runtime from fusing what follows."""
+    _prune(graph)
+    for quantize in [each for each in graph.node if each.op_type == "QuantizeLinear"]:
+        followers = [each for each in graph.node if quantize.output[0] in each.input]
+        scales = [each for each in graph.initializer if each.name == quantize.input[1] and not each.dims]
+        if len(followers) != 1 or followers[0].op_type != "Reshape" or not scales:
+            continue
+        reshape, source = followers[0], quantize.input[0]
+        reshape.input[0], quantize.input[0] = source, f"{source}_reshaped"
+        quantize.output[0], reshape.output[0] = reshape.output[0], quantize.input[0]
+        places = [list(graph.node).index(each) for each in (quantize, reshape)]
+        first, second = (type(quantize)() for _ in places)
+        first.CopyFrom(reshape)
+        second.CopyFrom(quantize)
+        graph.node[places[0]].CopyFrom(first)
+        graph.node[places[1]].CopyFrom(second)
 
 
 def _prune(graph: Any) -> None:
