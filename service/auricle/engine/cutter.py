@@ -53,10 +53,21 @@ class Cutter:
         """Samples at the model's rate so far."""
         return self._base + self._samples
 
+    @property
+    def missing_frames(self) -> int:
+        """Sample frames of the fed sound without which the next segment cannot be complete."""
+        grid = self._grid
+        if grid.samples is None:
+            return 0
+        # A resampler gives at most what the time that it has heard is worth.
+        needed = (grid.start(self._next) + grid.samples) * self._sound.sample_rate_hz
+        return max(0, needed // self._graph.bundle.audio.sample_rate_hz - self._fed)
+
     def feed(self, block: Block) -> list[Segment]:
         """Takes whole sample frames of any number; gives the segments that they complete."""
         begun = time.perf_counter()
         mono = frontend.pcm_to_mono(block, self._sound.encoding, self._sound.channels)
+        self._fed += mono.size
         segments = list(self._push(self._resampler.feed(mono) if self._resampler else mono))
         self.features_s += time.perf_counter() - begun
         return segments
@@ -83,6 +94,7 @@ class Cutter:
         self._level = Level(target, self._grid) if target is not None and features else None
         self._rows = _Rows()
         self._samples = 0
+        self._fed = 0
         self._next = 0
 
     def _end(self, *, force: bool) -> list[Segment]:

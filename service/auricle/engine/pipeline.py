@@ -24,6 +24,8 @@ __all__ = ["Answer", "Flushed", "Stream", "Ticket", "Timing", "Workers"]
 
 T = TypeVar("T")
 
+# Sound that a stream holds back at most before it becomes features.
+HELD_S = 1.0
 # Shorter pieces of sound are cut on the loop: the hop to a thread costs more than their features.
 INLINE_SECONDS = 0.25
 
@@ -104,7 +106,9 @@ class Stream:
         self._workers = workers
         self._deadline = deadline
         self._cutter = Cutter(model.graph, plan.grid, sound)
-        self._split = b""
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._wanted_bytes = 0
         self._open: set[asyncio.Future[Outcome]] = set()
         self._pools: list[Pool | None] = []
         self._epoch = -1
@@ -136,28 +140,46 @@ class Stream:
         return self._timing
 
     async def feed(self, data: bytes) -> list[Ticket]:
-        """Takes raw bytes of any number; a sample that is split across pieces waits for its rest."""
-        if self._split:
-            data = self._split + data
-        whole = len(data) - len(data) % self._sound.frame_bytes
-        self._split = data[whole:]
+        """Takes raw bytes of any number, also parts of a sample.
+
+        They are held until they can complete a segment, or come to a second: cutting costs by the call, and a live
+        sound comes in small pieces.
+        """
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes < self._wanted_bytes:
+            return []
+        return await self._feed_held()
+
+    async def _feed_held(self) -> list[Ticket]:
+        sound = self._sound
+        data = b"".join(self._held)
+        whole = len(data) - len(data) % sound.frame_bytes
+        self._held = [data[whole:]] if whole < len(data) else []
+        self._held_bytes = len(data) - whole
         if not whole:
             return []
         block = memoryview(data)[:whole]
         if whole <= INLINE_SECONDS * self.bytes_per_second:
-            return self._submit(self._cutter.feed(block))
-        return self._submit(await self._workers.call(lambda: self._cutter.feed(block)))
+            tickets = self._submit(self._cutter.feed(block))
+        else:
+            tickets = self._submit(await self._workers.call(lambda: self._cutter.feed(block)))
+        self._wanted_bytes = sound.frame_bytes * min(self._cutter.missing_frames, round(HELD_S * sound.sample_rate_hz))
+        return tickets
 
     async def flush(self) -> list[Ticket | Flushed]:
         """Forces the pending sound out and begins the grid anew."""
+        tickets = await self._feed_held()
         self._check_split("a flush")
-        tickets = self._submit(await self._workers.call(self._cutter.flush))
+        self._wanted_bytes = 0
+        tickets += self._submit(await self._workers.call(self._cutter.flush))
         return [*tickets, Flushed(self._cutter.samples)]
 
     async def finish(self) -> list[Ticket]:
         """Ends the sound. AudioError where it ends inside a sample."""
+        tickets = await self._feed_held()
         self._check_split("the end of the stream")
-        return self._submit(await self._workers.call(self._cutter.finish))
+        return tickets + self._submit(await self._workers.call(self._cutter.finish))
 
     async def drain(self, sound: Sound) -> AsyncIterator[list[Ticket]]:
         """Feeds a whole sound and finishes it, a share of segments at a time, one thread hop a share."""
@@ -250,9 +272,9 @@ class Stream:
         return block
 
     def _check_split(self, place: str) -> None:
-        if self._split:
+        if self._held_bytes:
             raise AudioError(
-                f"{place} came inside a sample: {len(self._split)} of {self._sound.frame_bytes} bytes "
+                f"{place} came inside a sample: {self._held_bytes} of {self._sound.frame_bytes} bytes "
                 f"({self._sound.encoding} x {self._sound.channels} channels)",
                 field="audio",
                 reason="AUDIO_SPLIT_SAMPLE",
