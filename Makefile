@@ -7,7 +7,7 @@ BUILD_INPUTS := pyproject.toml setup.py $(shell find proto _frontend -path _fron
 MODELS ?=
 LISTEN ?= 127.0.0.1:50051
 
-.PHONY: help demo test test-all serve bench lint clean
+.PHONY: help demo test test-all serve bench lint train-digits clean
 .DELETE_ON_ERROR:
 
 help:
@@ -43,6 +43,11 @@ $(VENV)/.test: $(VENV)/.run
 $(VENV)/.test-all: $(VENV)/.test
 	$(call install_extra,mic)
 	$(call install_extra,peers)
+	$(call install_extra,train)
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.run
+	$(call install_extra,train)
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test
@@ -64,6 +69,10 @@ serve: $(VENV)/.run
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/bench_accuracy.py
 	$(BIN)/python benchmarks/bench_server.py
+
+# Writes the model that comes with the package anew; DATA is a folder of DIGIT_SPEAKER_TAKE.wav.
+train-digits: $(VENV)/.train
+	$(BIN)/python scripts/train_digits.py $(if $(DATA),--data $(DATA))
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

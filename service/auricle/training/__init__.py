@@ -1,0 +1,1 @@
+"""Training: folders of sounds in, a bundle out (the extra ``train``)."""

@@ -1,0 +1,218 @@
+"""Augmentation: what a spectrum might have been, had another voice said it, elsewhere, into another microphone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle import frontend
+from auricle.frontend import FeatureSpec
+from auricle.training.planes import SILENCE_DB, Planes
+
+__all__ = ["Augmentation", "augment", "plain"]
+
+Floats = NDArray[np.float32]
+
+Range = tuple[float, float]
+
+# Width in bins of the smoothing that parts a spectrum's envelope (formants) from its fine structure (pitch).
+ENVELOPE_BINS = 13
+EDGE_MARGIN_BINS = 3.0
+# Cosines over the bands that a random microphone's response is made of.
+RESPONSE_TERMS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augmentation:
+    """Ranges that are drawn from, evenly, and chances from 0 to 1.
+
+    Attributes:
+        tempo: factor on the speed at which frames pass, pitch unchanged.
+        formants: factor on the frequencies of the envelope: the length of a vocal tract.
+        pitch: factor on the frequencies of the fine structure.
+        served: chance that a sound stays at the segment's start, where a served clip's is.
+        overhang: part of a shifted sound that may lie outside of the segment.
+        gain_db: level.
+        response_db: largest swing of each term of a random microphone's response.
+        tilt_db: rise or fall from the lowest to the highest band.
+        noisy: chance of noise; ``snr_db``: power of the sound's frames over the noise's.
+        fill: chance that bands above what the recording's sample rate held get a mirror of those below, weaker by
+            ``fill_db``: real wideband sound is not empty there.
+        narrow: chance that all above a random band is empty, as over a telephone.
+        masks: most stripes of bands, and of frames, that are blanked.
+        mask_bands, mask_frames: the widest of them.
+    """
+
+    tempo: Range = (0.8, 1.3)
+    formants: Range = (0.94, 1.07)
+    pitch: Range = (0.88, 1.14)
+    served: float = 0.4
+    overhang: float = 0.1
+    gain_db: Range = (-20.0, 10.0)
+    response_db: float = 2.5
+    tilt_db: float = 8.0
+    noisy: float = 0.4
+    snr_db: Range = (8.0, 40.0)
+    fill: float = 0.7
+    fill_db: Range = (0.0, 30.0)
+    narrow: float = 0.1
+    masks: int = 1
+    mask_bands: int = 20
+    mask_frames: int = 3
+
+
+def plain(planes: Planes, picks: NDArray[np.int64], spec: FeatureSpec) -> Floats:
+    """Features of the chosen planes as they are, f32 (n, frames, bands): floored and normalised as served."""
+    return _finish(planes.db[picks].astype(np.float32), spec)
+
+
+def augment(
+    planes: Planes,
+    picks: NDArray[np.int64],
+    noises: Floats,
+    spec: FeatureSpec,
+    settings: Augmentation,
+    generator: np.random.Generator,
+) -> Floats:
+    """Features of the chosen planes, each made another at random, f32 (n, frames, bands).
+
+    Args:
+        picks: int (n,), rows of ``planes``.
+        noises: f32 (m, frames, bands) in dB, spectra of background sounds.
+    """
+    db = planes.db[picks].astype(np.float32)
+    rows, edge = planes.rows[picks], planes.edge[picks]
+    count, frames, bands = db.shape
+
+    def draw(limits: Range) -> Floats:
+        low, high = limits
+        return np.asarray(generator.uniform(low, high, size=count), np.float32)
+
+    level = _power(db).sum((1, 2)) / (rows * bands)
+    db, edge = _warp_bands(db, draw(settings.formants), draw(settings.pitch), edge)
+    filled = np.asarray(generator.random(count) < settings.fill)
+    db = np.where(filled[:, None, None], _fill(db, edge, draw(settings.fill_db), draw((0.0, 0.6))), db)
+    db = _place(db, rows, draw(settings.tempo), settings, generator)
+    response = _responses(count, bands, settings, generator)
+    power = _power(db + response[:, None, :])
+    noise = noises[generator.integers(len(noises), size=count)]
+    turned = (np.arange(frames) + generator.integers(frames, size=(count, 1))) % frames
+    noise = _rows(noise, turned)
+    noise_power = _power(noise)
+    wanted = level / 10.0 ** (draw(settings.snr_db) / 10.0)
+    scale = np.where(generator.random(count) < settings.noisy, wanted / noise_power.mean((1, 2)), 0.0)
+    power += noise_power * np.asarray(scale, np.float32)[:, None, None]
+    db = np.float32(10.0) * np.log10(np.maximum(power, np.float32(1e-20))) + draw(settings.gain_db)[:, None, None]
+    cutoff = np.where(generator.random(count) < settings.narrow, generator.uniform(0.6, 1.0, count) * bands, bands)
+    db = np.where(np.arange(bands) < cutoff[:, None, None], db, np.float32(SILENCE_DB))
+    return _mask(_finish(db, spec), settings, generator)
+
+
+def _power(db: Floats) -> Floats:
+    return np.asarray(np.exp(db * np.float32(np.log(10.0) / 10.0)))
+
+
+def _finish(db: Floats, spec: FeatureSpec) -> Floats:
+    """The floor of the spec, then the frontend's own normalisation of each segment."""
+    floored = np.maximum(db, np.float32(20.0 * np.log10(spec.floor)))
+    for plane in floored:
+        frontend.normalize(plane, spec, out=plane)
+    return floored
+
+
+def _warp_bands(db: Floats, formants: Floats, pitch: Floats, edge: Floats) -> tuple[Floats, Floats]:
+    """Moves envelope and fine structure apart: each band is read at its place times the factor."""
+    clear = np.maximum(db, np.float32(-120.0))
+    half = ENVELOPE_BINS // 2
+    padded = np.pad(clear, ((0, 0), (0, 0), (half + 1, half)), mode="edge")
+    sums = np.cumsum(padded, axis=2, dtype=np.float32)
+    envelope = (sums[:, :, ENVELOPE_BINS:] - sums[:, :, :-ENVELOPE_BINS]) / np.float32(ENVELOPE_BINS)
+    bands = np.arange(db.shape[2], dtype=np.float32)
+    moved_edge = edge / formants
+    fine = _read_bands(clear - envelope, np.minimum(bands * pitch[:, None], edge[:, None] - EDGE_MARGIN_BINS))
+    # Close to the edge of what was recorded the envelope falls off a cliff that is no voice's.
+    warped = _read_bands(envelope, bands * formants[:, None]) + fine
+    silent = (db <= SILENCE_DB + 1.0).all(axis=2, keepdims=True)
+    beyond = bands >= moved_edge[:, None]
+    return np.where(silent | beyond[:, None, :], np.float32(SILENCE_DB), warped), moved_edge
+
+
+def _read_bands(values: Floats, places: Floats) -> Floats:
+    """``values`` (n, frames, bands) between bands, at ``places`` (n, bands), linearly; clamped at the ends."""
+    last = values.shape[2] - 1
+    low = np.clip(places.astype(np.int64), 0, last - 1)
+    part = np.clip(places - low, 0.0, 1.0).astype(np.float32)[:, None, :]
+    below = _bands(values, low)
+    return np.asarray(below + (_bands(values, low + 1) - below) * part)
+
+
+def _bands(values: Floats, index: NDArray[np.int64]) -> Floats:
+    """values[i, :, index[i]] for each example; one take an example, many times faster than one for all."""
+    taken = np.empty_like(values)
+    for source, places, target in zip(values, index, taken, strict=True):
+        np.take(source, places, axis=1, out=target, mode="clip")
+    return taken
+
+
+def _rows(values: Floats, index: NDArray[np.int64]) -> Floats:
+    """values[i, index[i]] for each example."""
+    return np.stack([source[places] for source, places in zip(values, index, strict=True)])
+
+
+def _fill(db: Floats, edge: Floats, drop_db: Floats, slope_db: Floats) -> Floats:
+    """Bands above ``edge`` get the mirror image of those below, weaker by ``drop_db`` and ever weaker above."""
+    bands = np.arange(db.shape[2], dtype=np.float32)
+    top = np.minimum(edge - EDGE_MARGIN_BINS, db.shape[2] - 1.0)[:, None]
+    above = bands > top
+    mirrored = np.where(above, 2 * top - bands, bands)
+    index = np.clip(mirrored, 0, db.shape[2] - 1).astype(np.int64)
+    weaker = np.where(above, drop_db[:, None] + slope_db[:, None] * (bands - top), 0.0).astype(np.float32)
+    return np.asarray(np.maximum(_bands(db, index) - weaker[:, None, :], np.float32(SILENCE_DB)))
+
+
+def _place(
+    db: Floats, rows: NDArray[np.int64], tempo: Floats, settings: Augmentation, generator: np.random.Generator
+) -> Floats:
+    """Stretches each sound in time and puts it somewhere in the segment; around it is silence."""
+    count, frames, _ = db.shape
+    active = rows / tempo
+    room = frames - active
+    low, high = -settings.overhang * active, room + settings.overhang * active
+    start = np.where(
+        generator.random(count) < settings.served, 0.0, np.round(generator.uniform(np.minimum(low, high), high))
+    )
+    source = (np.arange(frames) - start[:, None]) * tempo[:, None]
+    last = (rows - 1)[:, None]
+    inside = (source > -1.0) & (source < rows[:, None])
+    lower = np.clip(np.floor(source), 0, last).astype(np.int64)
+    upper = np.minimum(lower + 1, last)
+    part = np.clip(source - lower, 0.0, 1.0).astype(np.float32)[:, :, None]
+    below = _rows(db, lower)
+    moved = below + (_rows(db, upper) - below) * part
+    return np.where(inside[:, :, None], moved, np.float32(SILENCE_DB))
+
+
+def _responses(count: int, bands: int, settings: Augmentation, generator: np.random.Generator) -> Floats:
+    """Random smooth responses in dB, (n, bands), of mean zero."""
+    places = np.linspace(0.0, np.pi, bands)
+    terms = np.cos(np.outer(np.arange(1, RESPONSE_TERMS + 1), places))
+    swing = generator.uniform(-settings.response_db, settings.response_db, (count, RESPONSE_TERMS))
+    tilt = generator.uniform(-settings.tilt_db, settings.tilt_db, (count, 1))
+    return np.asarray(swing @ terms + tilt * np.linspace(-0.5, 0.5, bands), np.float32)
+
+
+def _mask(features: Floats, settings: Augmentation, generator: np.random.Generator) -> Floats:
+    """Blanks stripes, to the normalised mean of 0."""
+    _, frames, bands = features.shape
+    for plane in features:
+        for _ in range(generator.integers(settings.masks + 1)):
+            width = int(generator.integers(settings.mask_bands + 1))
+            start = int(generator.integers(bands - width + 1))
+            plane[:, start : start + width] = 0.0
+        for _ in range(generator.integers(settings.masks + 1)):
+            width = int(generator.integers(settings.mask_frames + 1))
+            start = int(generator.integers(frames - width + 1))
+            plane[start : start + width] = 0.0
+    return features

@@ -1,0 +1,169 @@
+"""Fitting: epochs of augmented planes through a Keras network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.frontend import FeatureSpec
+from auricle.training.augment import Augmentation, augment
+from auricle.training.network import need_keras
+from auricle.training.planes import SILENCE_DB, Planes
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["Epoch", "Fitting", "fit", "seed_everything"]
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fitting:
+    """How long and how fast to learn.
+
+    Attributes:
+        epochs: each sees one variant of every clip, and ``background`` times as many backgrounds.
+        batch: examples in a step.
+        rate: Adam's greatest rate; it rises over the first epoch and falls to nothing along a half cosine.
+        smoothing: share of a label that is spread over all classes.
+        mixing: the Beta parameter of mixup; 0: none.
+        seed: of everything; the same one on the same machine gives the same model.
+    """
+
+    epochs: int = 40
+    batch: int = 32
+    rate: float = 1.5e-3
+    smoothing: float = 0.05
+    mixing: float = 0.0
+    background: float = 0.1
+    seed: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """What one epoch gave: mean loss and accuracy on what it learned from."""
+
+    number: int
+    loss: float
+    accuracy: float
+
+
+def seed_everything(seed: int) -> None:
+    """Makes Keras repeatable: the same seed gives the same weights, bit for bit, on the same machine."""
+    keras = need_keras()
+    import tensorflow
+
+    keras.utils.set_random_seed(seed)
+    tensorflow.config.experimental.enable_op_determinism()
+
+
+def fit(
+    model: keras.Model,
+    planes: Planes,
+    labels: NDArray[np.int64],
+    noises: Floats,
+    spec: FeatureSpec,
+    settings: Fitting,
+    augmentation: Augmentation,
+    *,
+    background: int | None = None,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> list[Epoch]:
+    """Trains ``model`` in place.
+
+    Args:
+        labels: int (clips,), the class of each of the planes' sources.
+        noises: f32 (m, frames, bands) in dB, mixed in, and learned as class ``background`` where that is given.
+    """
+    keras = need_keras()
+    generator = np.random.default_rng(settings.seed)
+    classes = int(model.output_shape[-1])
+    sources = np.unique(planes.source)
+    by_source = [np.flatnonzero(planes.source == source) for source in sources]
+    extra = 0 if background is None else round(settings.background * len(sources))
+    steps = math.ceil((len(sources) + extra) / settings.batch)
+    loss = keras.losses.CategoricalCrossentropy()
+    model.compile(optimizer=keras.optimizers.Adam(settings.rate), loss=loss, metrics=["accuracy"])
+    eye = np.eye(classes, dtype=np.float32) * (1 - settings.smoothing) + settings.smoothing / classes
+    history, step = [], 0
+    for number in range(1, settings.epochs + 1):
+        picks = np.array([generator.choice(own) for own in by_source])
+        order = generator.permutation(len(sources) + extra)
+        figures: list[tuple[float, float, int]] = []
+        for first in range(0, len(order), settings.batch):
+            chosen = order[first : first + settings.batch]
+            sounds = picks[chosen[chosen < len(sources)]]
+            x = augment(planes, sounds, noises, spec, augmentation, generator)
+            y = eye[labels[planes.source[sounds]]]
+            if background is not None and len(sounds) < len(chosen):
+                empty = _backgrounds(len(chosen) - len(sounds), noises, planes, spec, augmentation, generator)
+                x, y = np.concatenate([x, empty]), np.concatenate([y, np.tile(eye[background], (len(empty), 1))])
+            if settings.mixing:
+                x, y = _mix(x, y, settings.mixing, generator)
+            model.optimizer.learning_rate = _rate(step, steps, settings)
+            step += 1
+            values: Any = model.train_on_batch(x[..., None], y)
+            figures.append((float(values[0]), float(values[1]), len(chosen)))
+        total = sum(weight for *_, weight in figures)
+        means = [sum(figure[place] * figure[2] for figure in figures) / total for place in (0, 1)]
+        history.append(Epoch(number=number, loss=means[0], accuracy=means[1]))
+        on_epoch(history[-1])
+    return history
+
+
+def _rate(step: int, steps: int, settings: Fitting) -> float:
+    if step < steps:
+        return settings.rate * (step + 1) / steps
+    return settings.rate * 0.5 * (1 + math.cos(math.pi * (step - steps) / max(1, steps * (settings.epochs - 1))))
+
+
+def _mix(x: Floats, y: Floats, mixing: float, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """Blends each example with another of its batch (Zhang et al., "mixup", 2018)."""
+    share = generator.beta(mixing, mixing, len(x)).astype(np.float32)
+    share = np.maximum(share, 1 - share)
+    other = generator.permutation(len(x))
+    return (
+        share[:, None, None] * x + (1 - share[:, None, None]) * x[other],
+        share[:, None] * y + (1 - share[:, None]) * y[other],
+    )
+
+
+def _backgrounds(
+    count: int,
+    noises: Floats,
+    planes: Planes,
+    spec: FeatureSpec,
+    augmentation: Augmentation,
+    generator: np.random.Generator,
+) -> Floats:
+    """Silence, noises at any level, and the mere beginnings and ends of sounds: a stream's windows have all of them."""
+    frames, bands = noises.shape[1:]
+    own = noises[generator.integers(len(noises), size=count)] + generator.uniform(-70, 0, (count, 1, 1)).astype(
+        np.float32
+    )
+    rows = np.full(count, frames)
+    kind = generator.random(count)
+    for index in np.flatnonzero(kind < 0.25):
+        pick = int(generator.integers(len(planes)))
+        kept = max(1, int(planes.rows[pick] * generator.uniform(0.05, 0.25)))
+        own[index] = SILENCE_DB
+        if generator.random() < 0.5:
+            own[index, -kept:] = planes.db[pick, :kept]
+        else:
+            own[index, :kept] = planes.db[pick, planes.rows[pick] - kept : planes.rows[pick]]
+    own[kind > 0.97] = SILENCE_DB
+    made = Planes(
+        db=own.astype(np.float16),
+        rows=rows,
+        edge=np.full(count, float(bands), np.float32),
+        source=np.zeros(count, np.int64),
+        first=np.zeros(count, bool),
+    )
+    still = replace(augmentation, tempo=(1.0, 1.0), served=1.0)
+    return augment(made, np.arange(count), noises, spec, still, generator)
