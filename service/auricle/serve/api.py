@@ -16,8 +16,9 @@ from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Workers
 from auricle.engine.plan import make_plan
 from auricle.engine.repository import Repository
 from auricle.engine.served import ServedModel
-from auricle.errors import IdleError, NotFoundError, ProtocolError, UnavailableError
+from auricle.errors import NotFoundError, ProtocolError, UnavailableError
 from auricle.serve import wire
+from auricle.serve.messages import Messages
 from auricle.v1 import auricle_pb2 as pb
 
 __all__ = ["Api"]
@@ -174,8 +175,8 @@ class Api:
         deadline: float,
     ) -> AsyncGenerator[Response, None]:
         begun = time.monotonic()
-        with self._accept():
-            config = await self._config(requests)
+        with self._accept(), Messages(requests, self._limits.idle_s) as messages:
+            config = await self._config(messages)
             model = self._repository.find(config.model.name, config.model.version)
             with model.lease():
                 plan = make_plan(model.graph, options(config.options), stream=True)
@@ -184,7 +185,7 @@ class Api:
                 rate_hz = model.graph.bundle.audio.sample_rate_hz
                 with Stream(model, plan, sound, workers=self._workers, deadline=deadline) as stream:
                     yield response(ready=wire.ready(model, plan))
-                    async with aclosing(self._tickets(requests, stream)) as tickets:
+                    async with aclosing(self._tickets(messages, stream)) as tickets:
                         async for item in tickets:
                             if isinstance(item, Flushed):
                                 yield response(flushed=pb.Flushed(end_sample=item.end_sample))
@@ -196,15 +197,13 @@ class Api:
                     )
                     yield response(summary=summary)
 
-    async def _tickets(
-        self, requests: AsyncIterator[Request], stream: Stream
-    ) -> AsyncGenerator[Ticket | Flushed, None]:
+    async def _tickets(self, messages: Messages[Request], stream: Stream) -> AsyncGenerator[Ticket | Flushed, None]:
         """Reads ahead of the answers, as far as the reply queue lets it: beyond, the client is slowed."""
         queue: asyncio.Queue[Ticket | Flushed | BaseException | None] = asyncio.Queue(self._limits.stream_replies)
 
         async def read() -> None:
             try:
-                async for tickets in self._cut(requests, stream):
+                async for tickets in self._cut(messages, stream):
                     for ticket in tickets:
                         await queue.put(ticket)
                 await queue.put(None)
@@ -220,12 +219,14 @@ class Api:
         finally:
             reader.cancel()
 
-    async def _cut(self, requests: AsyncIterator[Request], stream: Stream) -> AsyncIterator[Sequence[Ticket | Flushed]]:
-        while (request := await self._next(requests)) is not None:
+    async def _cut(self, messages: Messages[Request], stream: Stream) -> AsyncIterator[Sequence[Ticket | Flushed]]:
+        piece_bytes = PIECE_S * stream.bytes_per_second
+        while (request := await messages.next()) is not None:
             payload = request.WhichOneof("payload")
             if payload == "audio":
-                for piece in _pieces(request.audio, PIECE_S * stream.bytes_per_second):
-                    yield await stream.feed(piece)
+                for piece in _pieces(request.audio, piece_bytes):
+                    if tickets := await stream.feed(piece):
+                        yield tickets
             elif payload == "flush":
                 yield await stream.flush()
             elif payload == "config":
@@ -235,27 +236,15 @@ class Api:
         yield await stream.finish()
 
     async def _config(
-        self, requests: AsyncIterator[pb.StreamEmbedRequest] | AsyncIterator[pb.StreamClassifyRequest]
+        self, messages: Messages[pb.StreamEmbedRequest] | Messages[pb.StreamClassifyRequest]
     ) -> pb.StreamEmbedConfig | pb.StreamClassifyConfig:
-        request = await self._next(requests)
+        request = await messages.next()
         payload = request.WhichOneof("payload") if request is not None else None
         if request is None or payload != "config":
             came = "the stream ended" if request is None else f"{payload or 'an empty message'} came"
             raise ProtocolError(f"{came} before config; send config first, once", field="config")
         config: pb.StreamEmbedConfig | pb.StreamClassifyConfig = request.config
         return config
-
-    async def _next(self, requests: AsyncIterator[Any]) -> Any:
-        """The client's next message, None at its half-close. IdleError where none comes in time."""
-        try:
-            async with asyncio.timeout(self._limits.idle_s):
-                return await anext(requests)
-        except StopAsyncIteration:
-            return None
-        except TimeoutError:
-            raise IdleError(
-                f"the stream was silent for {self._limits.idle_s:g} s, the limit idle_s; send audio, or close it"
-            ) from None
 
 
 def _pieces(audio: bytes, size: int) -> Iterator[bytes]:
