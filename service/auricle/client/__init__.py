@@ -2,6 +2,7 @@
 
 from auricle.client.aio import AsyncClient
 from auricle.client.audio import FLUSH, AudioInput, Pcm, UnaryLimits
+from auricle.client.detections import Detection, Detector
 from auricle.client.options import ClassifyOptions, EmbedOptions, Encoding, Pooling, VectorType
 from auricle.client.results import (
     Category,
@@ -33,6 +34,8 @@ __all__ = [
     "ClassifyOptions",
     "ClassifyResult",
     "Client",
+    "Detection",
+    "Detector",
     "EmbedOptions",
     "EmbedResult",
     "Embedding",

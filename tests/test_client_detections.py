@@ -1,0 +1,67 @@
+"""The detector: a word that lies in several segments is told once, and again when it is said again."""
+
+from __future__ import annotations
+
+import pytest
+
+from auricle.client import Category, Classification, Detector, Flushed, SegmentResult
+from auricle.errors import OptionError
+
+HOP_S = 0.25
+
+
+def segments(text: str, score: float = 0.9) -> list[SegmentResult]:
+    """A segment a letter, a quarter of a second apart; ``.`` is background, upper case is an unsure answer."""
+    events = []
+    for place, letter in enumerate(text):
+        name = "background" if letter == "." else letter.lower()
+        found = Category(index=0, score=0.5 if letter.isupper() else score, category_name=name, display_name="")
+        answer = Classification(
+            head="scores",
+            head_index=0,
+            start_s=place * HOP_S,
+            end_s=place * HOP_S + 1,
+            start_sample=0,
+            end_sample=0,
+            categories=(found,),
+        )
+        events.append(SegmentResult(classifications=(answer,)))
+    return events
+
+
+def told(text: str, **settings: float) -> list[tuple[str, float]]:
+    detector = Detector(**settings)  # type: ignore[arg-type]
+    return [(found.label, found.start_s) for event in segments(text) if (found := detector.take(event))]
+
+
+def test_a_word_in_several_segments_is_told_once() -> None:
+    assert told("..aaa..bb...c.") == [("a", 0.5), ("b", 1.75), ("c", 3.0)]
+
+
+def test_a_long_word_is_told_once_however_long() -> None:
+    assert told("aaaaaaaaaaaa") == [("a", 0.0)]
+
+
+def test_a_word_that_is_said_again_is_told_again() -> None:
+    assert told("aa..aa", suppression_s=0.75) == [("a", 0.0), ("a", 1.0)]
+
+
+def test_nothing_is_told_within_the_suppression() -> None:
+    assert told("ab.", suppression_s=0.75) == [("a", 0.0)]
+    assert told("aabb", suppression_s=0.75) == [("a", 0.0), ("b", 0.75)]
+
+
+def test_an_unsure_answer_is_none() -> None:
+    assert told("A.aA", threshold=0.8) == [("a", 0.5)]
+
+
+def test_other_events_and_other_heads_are_passed_over() -> None:
+    assert Detector().take(Flushed(end_sample=3)) is None
+    assert Detector(head="other").take(segments("a")[0]) is None
+    assert Detector(ignored=("a",)).take(segments("a")[0]) is None
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": 1.1}, {"threshold": -0.1}, {"suppression_s": -1.0}])
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match=f"but is {next(iter(wrong.values()))}"):
+        Detector(**wrong)  # type: ignore[arg-type]
