@@ -1,10 +1,12 @@
 """YAMNet imported from its .tflite file, beside the graph that tf2onnx makes of it and TensorFlow Lite itself.
 
-One thread, one process, the pieces in turn, several windows a turn: a model that serves finds its weights in the
-cache. A window of 15600 samples gives 521 scores; what auricle runs includes its frontend. Needs the extra [tflite]
-and the shared recordings.
+One thread each, the pieces in turn, several windows a turn: a model that serves finds its weights in the cache.
+Times are the thread's own on the processor, so that what else the machine does counts less. A window of 15600 samples
+gives 521 scores; what auricle runs includes its frontend. Needs the extra [tflite] and the shared recordings.
 
-    python benchmarks/bench_yamnet.py [--rounds N] [--work DIR] [--json]
+    python benchmarks/bench_yamnet.py [--rounds N] [--work DIR] [--task-library PYTHON] [--json]
+
+tflite-support 0.4.4 wants Python up to 3.11 and NumPy 1; where an interpreter has it, --task-library takes part.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
 import harness
@@ -44,6 +49,7 @@ PRECISIONS: tuple[Precision, ...] = ("float", "int8")
 FASTER_GOAL = 1.3
 Floats = NDArray[np.float32]
 Piece = Callable[[], Any]
+Turn = Callable[[], float]
 
 
 def main() -> int:
@@ -51,6 +57,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=60, help="rounds of each piece")
     parser.add_argument("--work", type=Path, help="keep conversions here, and use those that are there")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
+    parser.add_argument("--task-library", type=Path, metavar="PYTHON", help="an interpreter with tflite-support")
     args = parser.parse_args()
     try:
         need("tensorflow", "tf2onnx", "ai_edge_litert")
@@ -60,10 +67,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         work = args.work or Path(scratch)
         work.mkdir(parents=True, exist_ok=True)
-        return measure(data, work, Path(scratch) / "models", rounds=args.rounds, as_json=args.json)
+        with task_library(args.task_library, data / MODEL) as peers:
+            models = Path(scratch) / "models"
+            return measure(data, work, models, peers, rounds=args.rounds, as_json=args.json)
 
 
-def measure(data: Path, work: Path, models: Path, *, rounds: int, as_json: bool) -> int:
+def measure(data: Path, work: Path, models: Path, peers: Mapping[str, Turn], *, rounds: int, as_json: bool) -> int:
     report = harness.Report(benchmark="yamnet", as_json=as_json)
     imports = {precision: make(data / MODEL, work, models, precision) for precision in PRECISIONS}
     sound, _ = soundfile.read(data / "speech" / "speech.wav", dtype="float32")
@@ -77,10 +86,9 @@ def measure(data: Path, work: Path, models: Path, *, rounds: int, as_json: bool)
         pieces[f"auricle, {precision}, {BATCH} at once"] = ours(graph, windows)
         pieces[f"tf2onnx, {precision}, frontend inside"] = inside(work / f"{precision}.onnx", windows[0])
     pieces["TensorFlow Lite, its 8-bit model"] = original(data / MODEL, windows[0])
-    seconds = harness.alternate(pieces, rounds=rounds, warm_up=3)
-    per_window = {
-        name: [each / (BATCH if "at once" in name else 1) for each in times] for name, times in seconds.items()
-    }
+    turns = {name: timed(piece, 1 if "at once" in name else TURN) for name, piece in pieces.items()}
+    seconds = take_turns({**turns, **peers}, rounds=rounds)
+    per_window = {name: [each / TURN for each in times] for name, times in seconds.items()}
 
     report.table(
         ("piece", "ms a window [quartiles]", "best"),
@@ -127,14 +135,27 @@ def make(path: Path, work: Path, models: Path, precision: Precision) -> ImportRe
     return import_tflite(path, models, settings, converter=once)
 
 
-def repeated(piece: Piece) -> Piece:
-    """A turn: the piece for one window after another."""
+def timed(piece: Piece, times: int) -> Turn:
+    """A turn: the piece, once or for one window after another."""
 
-    def turn() -> None:
-        for _ in range(TURN):
+    def turn() -> float:
+        begun = time.thread_time()
+        for _ in range(times):
             piece()
+        return time.thread_time() - begun
 
     return turn
+
+
+def take_turns(turns: Mapping[str, Turn], *, rounds: int) -> dict[str, list[float]]:
+    """Each turn's seconds in each round, after two rounds to warm up."""
+    found: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(rounds + 2):
+        for name, turn in turns.items():
+            seconds = turn()
+            if number >= 2:
+                found[name].append(seconds)
+    return found
 
 
 def ours(graph: Graph, windows: Floats) -> Piece:
@@ -172,6 +193,53 @@ def original(path: Path, window: Floats) -> Piece:
         return interpreter.get_tensor(result)
 
     return piece
+
+
+TASK_LIBRARY = """
+import sys
+import time
+import numpy as np
+from tflite_support.task import audio, core, processor
+model, turn, sound = sys.argv[1], int(sys.argv[2]), np.load(sys.argv[3])
+classifier = audio.AudioClassifier.create_from_options(audio.AudioClassifierOptions(
+    core.BaseOptions(file_name=model, num_threads=1), processor.ClassificationOptions(max_results=3)))
+tensor = classifier.create_input_tensor_audio()
+tensor.load_from_array(sound)
+for _ in sys.stdin:
+    begun = time.thread_time()
+    for _ in range(turn):
+        classifier.classify(tensor)
+    print(time.thread_time() - begun, flush=True)
+"""
+
+
+@contextmanager
+def task_library(python: Path | None, model: Path) -> Iterator[Mapping[str, Turn]]:
+    """A turn of the task library in its own interpreter, started by a line and ended by one."""
+    if python is None:
+        yield {}
+        return
+    with tempfile.NamedTemporaryFile(suffix=".npy") as sound:
+        np.save(sound, np.random.default_rng(0).normal(0, 0.1, (WINDOW, 1)).astype(np.float32))
+        sound.flush()
+        command = [str(python), "-c", TASK_LIBRARY, str(model), str(TURN), sound.name]
+        with Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            source, answers = process.stdin, process.stdout
+
+            def turn() -> float:
+                source.write("\n")
+                source.flush()
+                said = answers.readline()
+                if not said:
+                    raise RuntimeError(f"{python} ended: has it tflite-support?")
+                return float(said)
+
+            try:
+                yield {"tflite-support, its 8-bit model": turn}
+            finally:
+                source.close()
 
 
 def ratio(times: Mapping[str, list[float]], slow: str, fast: str) -> float:

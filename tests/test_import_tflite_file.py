@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from auricle.cli import main
 from auricle.errors import BundleError, OptionError, UnavailableError
 from auricle.importing import convert
 from auricle.importing.settings import ImportSettings
@@ -198,3 +199,21 @@ def test_an_8_bit_output_is_described_with_its_scale(tmp_path: Path) -> None:
     model = read_tflite(File(outputs=[Output(classes=3, dtype=UINT8)]).write(tmp_path / "q.tflite"))
     (output,) = model.outputs
     assert (output.dtype, output.scale, output.zero_point) == ("uint8", 1 / 256, 0)
+
+
+def test_the_command_tells_of_a_bad_file_and_of_flags_that_are_not_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "notes.tflite"
+    path.write_text("this is no model at all")
+    for arguments, code, said in (
+        ([], 3, "auricle: notes.tflite: not a TensorFlow Lite model"),
+        (["--layout", "batch,samples"], 2, "--layout is for .onnx files"),
+        (["--labels", "absent.txt"], 2, "there is no file 'absent.txt'"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(["models", "import", str(path), "--models", str(tmp_path / "models"), *arguments])
+        assert left.value.code == code
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert said in captured.err
