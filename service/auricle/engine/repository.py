@@ -99,6 +99,7 @@ class Repository:
         self._grace_s = grace_s
         self._on_change = on_change
         self._loaded: dict[Path, tuple[ModelFile, ServedModel | None]] = {}
+        self._found: dict[tuple[str, str], ServedModel] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._refreshing = asyncio.Lock()
         self._log = structlog.get_logger()
@@ -123,6 +124,12 @@ class Repository:
         Raises InvalidArgumentError that lists the names where none is given and none is the default, and
         NotFoundError for a name or a version that is not loaded.
         """
+        model = self._found.get((name, version))
+        if model is None:
+            model = self._found[name, version] = self._search(name, version)
+        return model
+
+    def _search(self, name: str, version: str) -> ServedModel:
         models = self.models()
         names = list(dict.fromkeys(model.name for model in models))
         if not name:
@@ -164,6 +171,7 @@ class Repository:
             found |= {file.path: file for file in spare}
             for path in [path for path in self._loaded if path not in found]:
                 _, model = self._loaded.pop(path)
+                self._found.clear()
                 self.failures.pop(path, None)
                 changed = True
                 if model is not None:
@@ -195,6 +203,7 @@ class Repository:
             if model is not None:
                 self._retire(model, "closed")
         self._loaded.clear()
+        self._found.clear()
         await asyncio.gather(*self._retiring)
 
     def health(self) -> dict[str, bool]:
@@ -239,6 +248,7 @@ class Repository:
         _warn_mismatch(log, file, graph)
         model = ServedModel(file.name, version, graph, self._batch, on_health=self._report)
         self._loaded[file.path] = (file, model)
+        self._found.clear()
         log.info("model loaded", model=model.name, version=version, batches=graph.batches, least_rows=graph.least_rows)
         if not graph.batches:
             log.warning("served at batch 1: its answers change with the batch, or its batch axis is fixed")
