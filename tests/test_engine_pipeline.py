@@ -94,6 +94,46 @@ def pieces_of(data: bytes, size: int) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
+class CountingWorkers(Workers):
+    """Workers that know how often a thread was asked."""
+
+    asked = 0
+
+    async def call(self, work: Callable[[], Any]) -> Any:
+        self.asked += 1
+        return await super().call(work)
+
+
+@pytest.mark.parametrize(
+    ("form", "seconds", "threads"),
+    [(FLOAT, 2.0, 0), (FLOAT, 5.0, 1), (STEREO, 0.05, 1)],
+    ids=["short", "long", "first of its rates"],
+)
+async def test_a_short_clip_is_cut_on_the_loop(
+    tmp_path: Path, serve: Opener, form: SoundFormat, seconds: float, threads: int
+) -> None:
+    model = serve(models.write_embedder(tmp_path / "e.onnx", segment={"length": 20, "hop": 20}))
+    workers = CountingWorkers(1)
+    try:
+        assert await unary(model, workers, noise(int(seconds * form.sample_rate_hz), form), form)
+        assert workers.asked == threads
+    finally:
+        workers.close()
+
+
+async def test_a_stream_that_is_resampled_asks_a_thread_for_its_first_piece_alone(
+    tmp_path: Path, serve: Opener
+) -> None:
+    model = serve(models.write_embedder(tmp_path / "e.onnx", segment={"length": 20, "hop": 20}))
+    form = SoundFormat(encoding="f32le", sample_rate_hz=22050)
+    workers = CountingWorkers(1)
+    try:
+        assert await streamed(model, workers, pieces_of(noise(30000, form), 4000), form)
+        assert workers.asked == 1
+    finally:
+        workers.close()
+
+
 @pytest.mark.parametrize("form", [FLOAT, STEREO], ids=lambda form: form.encoding)
 @pytest.mark.parametrize("size", [1, 3, 641, 5001, 10**6])
 async def test_a_stream_in_any_pieces_gives_what_the_whole_sound_gives(

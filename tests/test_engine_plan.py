@@ -11,7 +11,7 @@ import models
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.engine.options import Options
-from auricle.engine.plan import Plan, make_plan
+from auricle.engine.plan import PLANS_KEPT, Plan, PlanCache, make_plan
 from auricle.errors import HeadKindError, OptionError
 from auricle.model.labels import Ranked
 
@@ -189,3 +189,29 @@ def test_a_time_that_would_hold_endless_sound_is_refused(whole_clip: Graph, name
     with pytest.raises(OptionError, match="at most 3600 s") as caught:
         embed(whole_clip, stream=True, **{**options, f"{name}_ns": hour_ns + 1})
     assert caught.value.field == f"options.{name}"
+
+
+def test_the_same_options_give_the_same_plan_and_others_another(classifier: Graph) -> None:
+    cache = PlanCache()
+    first = cache.get("a", b"", lambda: classify(classifier))
+    assert cache.get("a", b"", lambda: classify(classifier)) is first
+    assert cache.get("a", b"x", lambda: classify(classifier)) is not first
+    assert cache.get("b", b"", lambda: classify(classifier)) is not first
+
+
+def test_plans_that_were_used_last_are_kept_and_long_options_never(classifier: Graph) -> None:
+    cache = PlanCache()
+    first = cache.get("a", b"", lambda: classify(classifier))
+    for number in range(PLANS_KEPT):
+        assert cache.get("a", b"", lambda: classify(classifier)) is first
+        cache.get("a", f"{number}".encode(), lambda: classify(classifier))
+    assert cache.get("a", b"0", lambda: first) is first
+    long = bytes(10_000)
+    assert cache.get("a", long, lambda: classify(classifier)) is not cache.get("a", long, lambda: first)
+
+
+def test_a_refused_option_is_refused_again(classifier: Graph) -> None:
+    cache = PlanCache()
+    for _ in range(2):
+        with pytest.raises(OptionError):
+            cache.get("a", b"", lambda: classify(classifier, max_results=0))

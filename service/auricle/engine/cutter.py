@@ -37,7 +37,7 @@ class Cutter:
     """PCM of any rate and channel count to the model's segments.
 
     Law: any chunking of the same audio gives the same segments, bit for bit. Not thread-safe; one call at
-    a time, from any thread.
+    a time, from any thread. A sound that is resampled is slow to ``feed`` until it is ``designed``.
     """
 
     def __init__(self, graph: Intake, grid: SegmentGrid, sound: SoundFormat) -> None:
@@ -46,12 +46,24 @@ class Cutter:
         self._sound = sound
         self._base = 0
         self.features_s = 0.0
+        self.designed = False
+        self._resampler: frontend.ResampleStream | None = None
         self._begin()
 
     @property
     def samples(self) -> int:
         """Samples at the model's rate so far."""
         return self._base + self._samples
+
+    @property
+    def resamples(self) -> bool:
+        """Whether the sound comes at another rate than the model's."""
+        return self._sound.sample_rate_hz != self._graph.bundle.audio.sample_rate_hz
+
+    @property
+    def end_samples(self) -> int:
+        """Samples at the model's rate that ``finish`` or ``flush`` may go over: a segment's, or the whole sound's."""
+        return self._samples if self._grid.samples is None else self._grid.samples
 
     @property
     def missing_frames(self) -> int:
@@ -68,6 +80,12 @@ class Cutter:
         begun = time.perf_counter()
         mono = frontend.pcm_to_mono(block, self._sound.encoding, self._sound.channels)
         self._fed += mono.size
+        if self.resamples and self._resampler is None:
+            # The first one between two rates is designed, for up to 20 ms: here, where we are in a thread.
+            self._resampler = frontend.ResampleStream(
+                self._sound.sample_rate_hz, self._graph.bundle.audio.sample_rate_hz
+            )
+            self.designed = True
         segments = list(self._push(self._resampler.feed(mono) if self._resampler else mono))
         self.features_s += time.perf_counter() - begun
         return segments
@@ -84,12 +102,9 @@ class Cutter:
         return segments
 
     def _begin(self) -> None:
-        rate = self._graph.bundle.audio.sample_rate_hz
         target = self._graph.bundle.segment.raise_to_dbfs
         features = self._graph.features
-        self._resampler = (
-            frontend.ResampleStream(self._sound.sample_rate_hz, rate) if self._sound.sample_rate_hz != rate else None
-        )
+        self._resampler = None
         self._features = frontend.FeatureStream(features, normalize=False) if features else None
         self._level = Level(target, self._grid) if target is not None and features else None
         self._rows = _Rows()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +18,16 @@ from auricle.model.heads import Head, MaxPool, MeanPool, Pool, Pooling
 from auricle.model.labels import CategoryFilter, Ranked, display_names
 from auricle.model.vectors import l2_normalize, to_float16, to_int8
 
-__all__ = ["HeadPlan", "Plan", "Value", "default_grid", "make_plan"]
+__all__ = ["HeadPlan", "Plan", "PlanCache", "Value", "default_grid", "make_plan"]
 
 Value = NDArray[np.float32] | NDArray[np.int8] | NDArray[np.float16] | Ranked
 Floats = NDArray[np.float32]
 NS = 1_000_000_000
 # Of a hop or a segment that a request asks for: a stream holds so much sound before it answers.
 LONGEST_S = 3600
+PLANS_KEPT = 64
+# Options with longer lists are rare, and what clients send must not fill the memory.
+LONGEST_KEY = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +67,27 @@ def make_plan(graph: Graph, options: Options, *, stream: bool) -> Plan:
         outputs=tuple(dict.fromkeys(head.spec.tensor for head in chosen)),
         grid=_plan_grid(graph, options, stream=stream),
     )
+
+
+class PlanCache:
+    """The plans of one model that were asked for last. Calls of a kind mostly bring the same options."""
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
+
+    def get(self, kind: str, options: bytes, make: Callable[[], Plan]) -> Plan:
+        """The plan for options of a kind of call, as they came over the wire; what ``make`` raises passes through."""
+        key = (kind, options)
+        plan = self._plans.get(key)
+        if plan is not None:
+            self._plans.move_to_end(key)
+            return plan
+        plan = make()
+        if len(options) <= LONGEST_KEY:
+            self._plans[key] = plan
+            if len(self._plans) > PLANS_KEPT:
+                self._plans.popitem(last=False)
+        return plan
 
 
 def default_grid(graph: Intake) -> SegmentGrid:

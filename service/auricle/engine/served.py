@@ -11,7 +11,7 @@ import structlog
 from auricle.config import BatchSettings
 from auricle.engine.batcher import Batcher
 from auricle.engine.graph import Graph
-from auricle.engine.plan import default_grid
+from auricle.engine.plan import PlanCache, default_grid
 from auricle.errors import BusyError
 
 __all__ = ["ServedModel"]
@@ -41,6 +41,7 @@ class ServedModel:
         self.graph = graph
         self.settings = settings
         self.grid = default_grid(graph)
+        self.plans = PlanCache()
         self._leases = 0
         self._free = asyncio.Event()
         self._free.set()

@@ -15,7 +15,7 @@ from auricle.config import SessionSettings
 from auricle.errors import BundleError, OptionError
 from auricle.model.bundle import TensorInfo
 
-__all__ = ["Session"]
+__all__ = ["Session", "cores"]
 
 # onnxruntime's names of element types -> NumPy's.
 DTYPES = {
@@ -29,6 +29,13 @@ DTYPES = {
 }
 # onnxruntime's own log level: what it raises reaches our log anyway.
 FATAL = 4
+
+
+def cores() -> int:
+    """Processor cores that this process may use, which a container or ``taskset`` may make fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def providers(device: str) -> list[str]:
@@ -52,7 +59,7 @@ class Session:
     def __init__(self, path: Path, settings: SessionSettings) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = FATAL
-        options.intra_op_num_threads = settings.threads or os.cpu_count() or 1
+        options.intra_op_num_threads = settings.threads or cores()
         options.inter_op_num_threads = 1
         # An idle server costs nothing: threads sleep between runs rather than spin.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from auricle.config import Limits
 from auricle.engine.options import Options
 from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Workers
-from auricle.engine.plan import make_plan
+from auricle.engine.plan import Plan, make_plan
 from auricle.engine.repository import Repository
 from auricle.engine.served import ServedModel
 from auricle.errors import NotFoundError, ProtocolError, UnavailableError
@@ -69,7 +69,7 @@ class Api:
 
     async def embed(self, request: pb.EmbedRequest, deadline: float = math.inf) -> pb.EmbedResponse:
         """AudioService.Embed."""
-        done = await self._unary(request, lambda: wire.embed_options(request.options), deadline)
+        done = await self._unary(request, wire.embed_options, deadline)
         return pb.EmbedResponse(
             model=wire.selector(done.model),
             embeddings=[wire.embedding(answer, done.rate_hz) for answer in done.answers],
@@ -79,7 +79,7 @@ class Api:
 
     async def classify(self, request: pb.ClassifyRequest, deadline: float = math.inf) -> pb.ClassifyResponse:
         """AudioService.Classify."""
-        done = await self._unary(request, lambda: wire.classify_options(request.options), deadline)
+        done = await self._unary(request, wire.classify_options, deadline)
         classifications, embeddings = _split(done.answers, done.rate_hz)
         return pb.ClassifyResponse(
             model=wire.selector(done.model),
@@ -148,14 +148,14 @@ class Api:
                 self._quiet.set()
 
     async def _unary(
-        self, request: pb.EmbedRequest | pb.ClassifyRequest, options: Callable[[], Options], deadline: float
+        self, request: pb.EmbedRequest | pb.ClassifyRequest, options: Callable[[Any], Options], deadline: float
     ) -> _Unary:
         begun = time.monotonic()
         model = self._repository.find(request.model.name, request.model.version)
         with self._accept(), model.lease():
-            plan = make_plan(model.graph, options(), stream=False)
+            plan = _plan(model, request.options, options, stream=False)
             model.admit()
-            sound = wire.open_audio(request.audio, self._limits)
+            sound = await wire.open_audio(request.audio, self._limits, self._workers)
             with Stream(model, plan, sound.format, workers=self._workers, deadline=deadline) as stream:
                 answers = await stream.answer(sound)
                 rate_hz = model.graph.bundle.audio.sample_rate_hz
@@ -179,7 +179,7 @@ class Api:
             config = await self._config(messages)
             model = self._repository.find(config.model.name, config.model.version)
             with model.lease():
-                plan = make_plan(model.graph, options(config.options), stream=True)
+                plan = _plan(model, config.options, options, stream=True)
                 sound = wire.pcm_format(config.format, "config.format")
                 sound.check(self._limits, "config.format")
                 rate_hz = model.graph.bundle.audio.sample_rate_hz
@@ -245,6 +245,19 @@ class Api:
             raise ProtocolError(f"{came} before config; send config first, once", field="config")
         config: pb.StreamEmbedConfig | pb.StreamClassifyConfig = request.config
         return config
+
+
+def _plan(
+    model: ServedModel,
+    message: pb.EmbedOptions | pb.ClassifyOptions,
+    options: Callable[[Any], Options],
+    *,
+    stream: bool,
+) -> Plan:
+    """The plan of a call for a model. Raises OptionError or HeadKindError."""
+    kind = f"{message.DESCRIPTOR.name} {stream}"
+    sent = message.SerializeToString(deterministic=True)
+    return model.plans.get(kind, sent, lambda: make_plan(model.graph, options(message), stream=stream))
 
 
 def _pieces(audio: bytes, size: int) -> Iterator[bytes]:

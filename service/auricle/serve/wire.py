@@ -10,9 +10,9 @@ from google.protobuf import duration_pb2
 from numpy.typing import NDArray
 
 from auricle.config import Limits
-from auricle.engine.decode import Sound, SoundFormat, open_content, open_pcm
+from auricle.engine.decode import Sound, SoundFormat, open_content, open_pcm, opens_at_once
 from auricle.engine.options import Options, VectorType
-from auricle.engine.pipeline import Answer, Timing
+from auricle.engine.pipeline import Answer, Timing, Workers
 from auricle.engine.plan import Plan
 from auricle.engine.served import ServedModel
 from auricle.errors import AudioError, OptionError
@@ -57,11 +57,14 @@ VECTOR_TYPES: dict[int, VectorType] = {
 KINDS = {"embedding": pb.HEAD_KIND_EMBEDDING, "classification": pb.HEAD_KIND_CLASSIFICATION}
 
 
-def open_audio(audio: pb.Audio, limits: Limits) -> Sound:
+async def open_audio(audio: pb.Audio, limits: Limits, workers: Workers) -> Sound:
     """The sound of a request; AudioError where it has none."""
     source = audio.WhichOneof("source")
     if source == "content":
-        return open_content(audio.content, limits)
+        content = audio.content
+        if opens_at_once(content):
+            return open_content(content, limits)
+        return await workers.call(lambda: open_content(content, limits))
     if source == "pcm":
         return open_pcm(pcm_format(audio.pcm.format, "audio.pcm.format"), audio.pcm.data, limits)
     raise AudioError(
