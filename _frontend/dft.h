@@ -118,7 +118,15 @@ static inline vf reversed(vf v) {
 #endif
 }
 
-/* Writes the lanes of v where m is not 0. */
-static inline void store_where(float *p, vf v, vf m) { vf_store(p, vf_select((vi)(m != 0), v, vf_load(p))); }
+/* Writes the lanes of v where m is not 0. A masked store does not wait for what was written there before. */
+static inline void store_where(float *p, vf v, vf m) {
+#if VF_LANES == 16
+    _mm512_mask_storeu_ps(p, _mm512_cmp_ps_mask((__m512)m, _mm512_setzero_ps(), _CMP_NEQ_UQ), (__m512)v);
+#elif VF_LANES == 8
+    _mm256_maskstore_ps(p, (__m256i)(m != 0), (__m256)v);
+#else
+    vf_store(p, vf_select((vi)(m != 0), v, vf_load(p)));
+#endif
+}
 
 #include "dft_codelets.h"

@@ -67,8 +67,8 @@ cdef inline vf decode_lanes(const uint8_t* p, Encoding encoding) noexcept nogil:
     return decode_alaw(load_u8(p))
 
 
-cdef inline bint decode(
-    const uint8_t* data, Py_ssize_t samples, float* scratch, float scale, Encoding encoding, Py_ssize_t width
+cdef inline bint decode_as(
+    Encoding encoding, Py_ssize_t width, const uint8_t* data, Py_ssize_t samples, float* scratch, float scale
 ) noexcept nogil:
     """data (samples,) of ``width`` bytes -> scratch (samples,) times scale; False if a sample is NaN or infinite."""
     cdef uint8_t tail[4 * 16]
@@ -92,6 +92,19 @@ cdef inline bint decode(
         if lane[i] != 0:
             return False
     return True
+
+
+cdef inline bint decode(
+    Encoding encoding, const uint8_t* data, Py_ssize_t samples, float* scratch, float scale
+) noexcept nogil:
+    """``decode_as`` with the encoding as a constant, which takes the choice out of its loop."""
+    if encoding == S16LE:
+        return decode_as(S16LE, 2, data, samples, scratch, scale)
+    if encoding == F32LE:
+        return decode_as(F32LE, 4, data, samples, scratch, scale)
+    if encoding == MULAW:
+        return decode_as(MULAW, 1, data, samples, scratch, scale)
+    return decode_as(ALAW, 1, data, samples, scratch, scale)
 
 
 cdef inline void mix(const float* scratch, Py_ssize_t frames, Py_ssize_t channels, float* out) noexcept nogil:
@@ -121,9 +134,9 @@ cdef Py_ssize_t run(
     while done < frames:
         count = min(BLOCK // channels, frames - done)
         if channels == 1:
-            finite = decode(data, count, out + done, scale, encoding, width)
+            finite = decode(encoding, data, count, out + done, scale)
         else:
-            finite = decode(data, count * channels, scratch, scale, encoding, width)
+            finite = decode(encoding, data, count * channels, scratch, scale)
             mix(scratch, count, channels, out + done)
         if not finite:
             return done

@@ -25,7 +25,7 @@ from auricle.errors import AudioError
 LANES = VF_LANES  # the tables of overlap-save are laid out for it
 
 cdef enum:
-    PIECE = 8192  # frames taken in at a time, so that the work stays in the second-level cache
+    PIECE = 4096  # frames taken in at a time, so that the work stays in the first-level cache
 
 cdef object empty = np.empty
 cdef object float32 = np.dtype(np.float32)
@@ -81,7 +81,7 @@ cdef class Stream:
     cdef long long step_in, step_out  # out/in in lowest terms is step_out/step_in
     cdef long long received, returned  # frames taken in and given out, zeros of the padding not counted
     cdef Py_ssize_t before, after  # frames that an output needs before and after its own position
-    cdef Py_ssize_t capacity, filled  # frames
+    cdef Py_ssize_t capacity, room, filled  # frames: of a row, of which may be filled, and are
     cdef long long origin  # position in the sound of the first frame of the buffer
     cdef float* buffer  # (channels, capacity)
     cdef bint busy, finished
@@ -99,8 +99,9 @@ cdef class Stream:
         self.step_out = step_out
         self.before = before
         self.after = after
-        # The last vector of a block reads past its end.
-        self.capacity = before + after + PIECE + <Py_ssize_t>(step_in // step_out) + 2 + VF_LANES
+        # What is kept back between outputs, and one piece more; the last vector of a block reads past its end.
+        self.room = before + after + <Py_ssize_t>(step_in // step_out) + 2 + PIECE
+        self.capacity = self.room + VF_LANES
         self.buffer = <float*>calloc(channels * self.capacity, sizeof(float))
         if self.buffer == NULL:
             raise MemoryError
@@ -153,6 +154,8 @@ cdef class Stream:
         cdef Py_ssize_t piece
         while taken < frames:
             piece = <Py_ssize_t>min(frames - taken, <long long>PIECE)
+            if self.filled + piece > self.room:
+                self.forget()
             self.append(x, piece)
             if x != NULL:
                 x += piece * self.channels
@@ -162,7 +165,6 @@ cdef class Stream:
                 self.produce(out, count)
                 out += count * self.channels
                 self.returned += count
-            self.forget()
 
     cdef object advance(self, object x, bint last):
         """Takes in ``x`` (None for nothing) and returns what it determines; ``last`` ends the sound after it."""
@@ -332,14 +334,18 @@ cdef class BlockStream(Stream):
         cdef long long spare = received + self.before - self.block.length_in
         return (spare // self.hop_in + 1) * self.hop_out if spare >= 0 else 0
 
+    cdef long long begin(self) noexcept nogil:
+        """Where in the sound the next block begins."""
+        return self.returned // self.step_out * self.step_in - self.before
+
     cdef void produce(self, float* out, long long count) noexcept nogil:
-        cdef long long place = self.returned // self.step_out * self.step_in - self.before - self.origin
+        cdef Py_ssize_t place = <Py_ssize_t>(self.begin() - self.origin)
         cdef Py_ssize_t c, j, valid
         while count > 0:
             valid = <Py_ssize_t>min(count, <long long>self.hop_out)
             for c in range(self.channels):
-                analyse(&self.block, self.buffer + c * self.capacity + place)
-                synthesise(&self.block)
+                analyse(&self.block, self.buffer + c * self.capacity + place, 0)
+                synthesise(&self.block, self.block.out, 0)
                 if self.channels == 1:
                     memcpy(out, self.block.out, valid * sizeof(float))
                 else:
@@ -348,3 +354,27 @@ cdef class BlockStream(Stream):
             out += valid * self.channels
             count -= valid
             place += self.hop_in
+
+    cdef void run(self, const float* x, long long frames, float* out, long long until) noexcept nogil:
+        """Works on blocks that lie in x as a whole where they lie; the others go through the buffer."""
+        cdef long long base = self.origin + self.filled, first = self.returned, place = self.begin()
+        cdef long long hop_in = self.hop_in, length = self.block.length_in
+        cdef long long head = (base - place + hop_in - 1) // hop_in * hop_in + place + length - hop_in - base
+        if x == NULL or self.channels > 1 or frames < head + 2 * length:
+            Stream.run(self, x, frames, out, until)
+            return
+        if place < base:  # the blocks that begin before x
+            Stream.run(self, x, head, out, until)
+            place = self.begin()
+        while place + length + VF_LANES <= base + frames and until - self.returned >= self.hop_out:
+            analyse(&self.block, x + (place - base), self.hop_in)
+            if until - self.returned >= self.block.length_out + VF_LANES:
+                # What is not valid the next block overwrites.
+                synthesise(&self.block, out + (self.returned - first), self.hop_out)
+            else:
+                synthesise(&self.block, self.block.out, 0)
+                memcpy(out + (self.returned - first), self.block.out, self.hop_out * sizeof(float))
+            self.returned += self.hop_out
+            place += hop_in
+        self.filled, self.origin = 0, place
+        Stream.run(self, x + (place - base), frames - (place - base), out + (self.returned - first), until)
