@@ -13,6 +13,7 @@ from auricle.config import Limits
 from auricle.engine.cutter import Cutter
 from auricle.engine.decode import open_content
 from auricle.engine.plan import default_grid
+from auricle.engine.segments import Intake
 from auricle.errors import AudioError
 from auricle.frontend import FeatureSpec
 from auricle.model.bundle import Bundle
@@ -42,7 +43,7 @@ def read(path: Path) -> tuple[Floats, int]:
     return np.concatenate(blocks), sound.format.sample_rate_hz
 
 
-def cut(path: Path, recipe: Recipe) -> Floats:
+def cut(path: Path, recipe: Intake) -> Floats:
     """The rows of a file's segments, f32 (segments, length, bands), the same bits as a server feeds its model."""
     try:
         sound = open_content(path.read_bytes(), Limits())

@@ -1,0 +1,130 @@
+"""``train``: a folder of sounds in, a model out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from auricle.cli.configuration import config_option
+from auricle.cli.logs import configure_logs
+from auricle.cli.output import print_json
+from auricle.cli.settings import json_option
+
+if TYPE_CHECKING:
+    from auricle.training.report import Report
+
+__all__ = ["train"]
+
+
+@click.command()
+@click.argument("data", metavar="FOLDER|CSV", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The bundle to write.")
+@click.option(
+    "--backbone",
+    default="browser-fft",
+    show_default=True,
+    metavar="browser-fft|BUNDLE",
+    help="What gives the embeddings: the model that comes with auricle, or a bundle's file.",
+)
+@click.option("--head", metavar="NAME", help="The backbone's embedding head, where it has several.")
+@click.option("--whole-model", is_flag=True, help="Train the browser-FFT network end to end; needs auricle[train].")
+@click.option(
+    "--short",
+    type=click.Choice(["pad", "drop"]),
+    default="pad",
+    show_default=True,
+    help="What happens to clips that are shorter than the model's segment.",
+)
+@click.option("--group-pattern", metavar="REGEX", help="Its one group, in a file's name, says who made the sound.")
+@click.option("--hold-out", metavar="GROUP", help="Test with this group; without it with a share of each class.")
+@click.option("--test-share", type=float, default=0.2, show_default=True, help="Share of each class to test with.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Of a whole model.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same model.")
+@click.option("--author", default="", help="Who made it.")
+@click.option("--license", default="", help="Its licence.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the report there."
+)
+@json_option
+@config_option
+def train(
+    data: Path,
+    out: Path,
+    hold_out: str | None,
+    epochs: int | None,
+    seed: int,
+    report: Path | None,
+    as_json: bool,
+    **wanted: Any,
+) -> None:
+    """Makes a classifier of labelled sounds and writes it as a model that a server can load.
+
+    FOLDER has a sub-folder for each class; _background_noise_ is none. A CSV has the columns path and label, and may
+    have split (train, validation, test) and group.
+
+    \b
+      auricle train birds/ --out models/birds.onnx
+      auricle train people/ --backbone voice/1.onnx --out who.onnx
+      auricle train words/ --whole-model --group-pattern '^([a-z]+)_' --hold-out ann --out words.onnx
+    """
+    from dataclasses import replace
+
+    from auricle.training.fit import Fitting
+    from auricle.training.job import Job, run
+
+    configure_logs(level="error")
+    fitting = replace(Fitting(seed=seed), **({"epochs": epochs} if epochs is not None else {}))
+    with _bar() as tell:
+        made = run(Job(data=data, out=out, held_out=hold_out, fitting=fitting, **wanted), tell)
+    if report is not None:
+        _write(made, report)
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "accuracy": made.accuracy,
+                "clips": made.clips,
+                "labels": list(made.labels),
+                "confusion": made.confusion.tolist(),
+            }
+        )
+    else:
+        click.echo(made.text())
+        click.echo(f"{out} is ready; `auricle serve --models {out.parent}` serves it")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Gives the callback that a job tells of its progress; it shows on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
+
+        yield tell
+
+
+def _write(report: Report, folder: Path) -> None:
+    """The page, and the picture where matplotlib is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.html").write_text(report.page(), encoding="utf-8")
+    (folder / "report.txt").write_text(report.text() + "\n", encoding="utf-8")
+    try:
+        report.picture(folder / "confusion.png")
+    except ImportError:
+        click.echo("no confusion.png: matplotlib is not installed; pip install 'auricle[train]'", err=True)

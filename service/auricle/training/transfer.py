@@ -1,0 +1,155 @@
+"""Transfer: a small classifier on the embeddings of a frozen bundle, joined to it as one more head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.engine.graph import Graph
+from auricle.errors import BundleError, OptionError
+from auricle.model.bundle import METADATA_KEY, Bundle
+from auricle.model.heads import Head, HeadSpec
+from auricle.model.labels import LabelList
+from auricle.training.clips import Clip
+from auricle.training.sounds import cut
+
+__all__ = ["HeadFitting", "Linear", "attach", "choose_head", "clip_scores", "embeddings", "fit_head"]
+
+Floats = NDArray[np.float32]
+
+SCORES = "auricle_train.scores"
+# Adam's usual constants.
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadFitting:
+    """Full-batch Adam on the softmax's cross-entropy, over standardised embeddings.
+
+    Attributes:
+        steps: of the optimiser.
+        rate: falls to nothing along a half cosine.
+        decay: weight of half the kernel's squared norm.
+    """
+
+    steps: int = 400
+    rate: float = 0.03
+    decay: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """scores = softmax(x @ kernel + bias): f32 (dimension, classes) and (classes,)."""
+
+    kernel: Floats
+    bias: Floats
+
+    def scores(self, x: Floats) -> Floats:
+        """f32 (n, classes) of x f32 (n, dimension)."""
+        logits = x @ self.kernel + self.bias
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def choose_head(graph: Graph, name: str | None) -> Head:
+    """The embedding head to build on. OptionError lists them where it is not clear; BundleError: it is quantised."""
+    heads = {head.spec.name: head for head in graph.heads if head.spec.kind == "embedding"}
+    if (name is None and len(heads) != 1) or (name is not None and name not in heads):
+        raise OptionError(
+            f"model {graph.bundle.name!r} has the embedding heads {', '.join(heads) or 'none'}, "
+            f"not {name or 'just one'}; name one of them",
+            field="head",
+        )
+    head = heads[name] if name is not None else next(iter(heads.values()))
+    if head.spec.dequantize is not None or head.spec.activation != "none":
+        raise BundleError(
+            f"head {head.spec.name!r} of {graph.bundle.name!r} is quantised or activated after the graph; "
+            "training needs one that the graph gives as it is"
+        )
+    return head
+
+
+def embeddings(
+    graph: Graph, head: Head, clips: Sequence[Clip], *, on_clip: Callable[[], None] = lambda: None
+) -> tuple[Floats, NDArray[np.int64]]:
+    """The embedding of every segment as served, before pooling: f32 (n, dimension), and the clip of each: int (n,)."""
+    vectors, sources = [], []
+    for index, clip in enumerate(clips):
+        for rows in cut(clip.path, graph):
+            vectors.append(head.values(graph.run([head.spec.tensor], [rows])[head.spec.tensor][0]))
+            sources.append(index)
+        on_clip()
+    return np.stack(vectors), np.array(sources)
+
+
+def fit_head(x: Floats, y: NDArray[np.int64], classes: int, settings: HeadFitting) -> Linear:
+    """The classifier of x f32 (n, dimension) with labels y int (n,); classes weigh the same, however many they have."""
+    mean, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64) + 1e-6
+    z = (x - mean) / deviation
+    target = np.eye(classes)[y]
+    weight = (1.0 / np.maximum(np.bincount(y, minlength=classes), 1))[y]
+    weight /= weight.sum()
+    parameters = [np.zeros((z.shape[1], classes)), np.zeros(classes)]
+    first, second = [np.zeros_like(p) for p in parameters], [np.zeros_like(p) for p in parameters]
+    for step in range(1, settings.steps + 1):
+        logits = z @ parameters[0] + parameters[1]
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        error = (powers / powers.sum(1, keepdims=True) - target) * weight[:, None]
+        gradients = [z.T @ error + settings.decay * parameters[0], error.sum(0)]
+        rate = settings.rate * 0.5 * (1 + np.cos(np.pi * step / settings.steps))
+        for place, gradient in enumerate(gradients):
+            first[place] = _BETA_1 * first[place] + (1 - _BETA_1) * gradient
+            second[place] = _BETA_2 * second[place] + (1 - _BETA_2) * gradient**2
+            steady = first[place] / (1 - _BETA_1**step)
+            parameters[place] -= rate * steady / (np.sqrt(second[place] / (1 - _BETA_2**step)) + _EPSILON)
+    kernel = parameters[0] / deviation[:, None]
+    return Linear(kernel.astype(np.float32), (parameters[1] - mean @ kernel).astype(np.float32))
+
+
+def clip_scores(linear: Linear, x: Floats, sources: NDArray[np.int64], clips: int) -> Floats:
+    """Scores of whole clips: the mean over their segments, as a server pools them; f32 (clips, classes)."""
+    scores = linear.scores(x)
+    sums = np.zeros((clips, scores.shape[1]))
+    np.add.at(sums, sources, scores)
+    return np.asarray(sums / np.bincount(sources, minlength=clips)[:, None], np.float32)
+
+
+def attach(backbone: Path, graph: Graph, head: Head, linear: Linear, labels: Sequence[str], bundle: Bundle) -> bytes:
+    """The backbone's file with the classifier as one more output, and ``bundle`` as its metadata.
+
+    Args:
+        bundle: name, author, licence and description; its heads are replaced by the embedding and the scores.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(backbone)
+    tensor = head.spec.tensor
+    names = [f"auricle_train.{part}" for part in ("kernel", "bias")]
+    for name, array in zip(names, (linear.kernel, linear.bias), strict=True):
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    # Only a first axis that is the batch can be kept; a bare vector becomes a batch of one.
+    axis = 1 if graph.layout.has_batch else 0
+    model.graph.node.extend(
+        [
+            helper.make_node("Flatten", [tensor], ["auricle_train.flat"], axis=axis),
+            helper.make_node("Cast", ["auricle_train.flat"], ["auricle_train.float"], to=TensorProto.FLOAT),
+            helper.make_node("Gemm", ["auricle_train.float", *names], ["auricle_train.logits"]),
+            helper.make_node("Softmax", ["auricle_train.logits"], [SCORES], axis=1),
+        ]
+    )
+    batch = "batch" if graph.batches else 1
+    model.graph.output.append(helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, [batch, len(labels)]))
+    scores = HeadSpec(name="scores", tensor=SCORES, kind="classification", labels=(LabelList(names=tuple(labels)),))
+    if scores.name == head.spec.name:
+        raise OptionError("the backbone's embedding head is called 'scores', which the classifier is; rename it")
+    joined = msgspec.structs.replace(bundle, heads=(head.spec, scores))
+    del model.metadata_props[:]
+    helper.set_model_props(model, {METADATA_KEY: msgspec.json.encode(joined).decode()})
+    serialized: bytes = model.SerializeToString(deterministic=True)
+    return serialized

@@ -1,0 +1,80 @@
+"""What needs Keras: the bundle's scores are Keras's, a seed gives one model, a small data set is learned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from auricle.config import SessionSettings
+from auricle.engine.graph import Graph
+from auricle.training import digits
+from auricle.training.clips import Clip
+from auricle.training.export import onnx_bytes, read_layers
+from auricle.training.network import LAYERS, build, read_weights
+from auricle.training.sounds import cut
+
+keras = pytest.importorskip("keras", reason="training needs the extra train: pip install 'auricle[train]'")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
+
+RATE_HZ = 16000
+TONES_HZ = {"0": 400, "1": 1500, "2": 3000}
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    """Three classes that anyone tells apart, twelve clips each."""
+    folder, generator, clips = tmp_path_factory.mktemp("tones"), np.random.default_rng(3), []
+    for label, hz in TONES_HZ.items():
+        for number in range(12):
+            seconds = np.arange(int(generator.uniform(0.3, 0.7) * RATE_HZ)) / RATE_HZ
+            wave = 0.2 * np.sin(2 * np.pi * hz * generator.uniform(0.97, 1.03) * seconds)
+            path = folder / f"{label}_{number}.wav"
+            soundfile.write(path, wave + 0.002 * generator.normal(size=seconds.size), RATE_HZ)
+            clips.append(Clip(path=path, label=label))
+    return clips
+
+
+def trained(clips: list[Clip], seed: int, epochs: int) -> keras.Model:
+    planes = digits.store(clips, seed=seed)
+    model, _ = digits.train(planes, clips, fitting=replace(digits.FITTING, epochs=epochs, seed=seed))
+    return model
+
+
+def test_the_bundles_scores_are_keras_scores(tmp_path: Path, tones: list[Clip]) -> None:
+    model = build(11, dense_units=40)
+    path = tmp_path / "digits.onnx"
+    path.write_bytes(onnx_bytes(read_weights(model), digits.bundle()))
+    graph = Graph(path, SessionSettings(threads=1))
+    x = np.concatenate([cut(clip.path, digits.recipe()) for clip in tones[::5]])
+    served = graph.run(["scores", "embedding"], list(x))
+    embedding = keras.Model(model.inputs, model.get_layer("embedding").output)
+    np.testing.assert_allclose(served["scores"], model.predict_on_batch(x[..., None]), atol=1e-4)
+    np.testing.assert_allclose(served["embedding"], embedding.predict_on_batch(x[..., None]), atol=1e-4)
+
+
+def test_a_small_data_set_is_learned_and_a_seed_gives_one_model(tones: list[Clip]) -> None:
+    one, other = trained(tones, 5, 12), trained(tones, 5, 12)
+    for name, array in read_weights(one).items():
+        np.testing.assert_array_equal(array, read_weights(other)[name])
+    said = digits.scores(one, tones).argmax(1)
+    wanted = [digits.LABELS.index(clip.label) for clip in tones]
+    assert np.mean(said == wanted) >= 0.9
+
+
+def test_a_frozen_base_is_the_shipped_layers_and_does_not_learn() -> None:
+    from auricle.model.bundled import bundled_dir
+
+    base = read_layers(bundled_dir() / "digits.onnx")
+    model = build(3, dense_units=base["embedding.bias"].size, frozen=base)
+    for name in LAYERS[:-1]:
+        layer = model.get_layer(name)
+        assert not layer.trainable
+        np.testing.assert_array_equal(layer.get_weights()[0], base[f"{name}.kernel"])
+    assert [variable.path for variable in model.trainable_variables] == [
+        f"{model.get_layer('classes').name}/kernel",
+        f"{model.get_layer('classes').name}/bias",
+    ]
