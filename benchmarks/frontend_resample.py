@@ -58,20 +58,23 @@ class Quality:
     phase_rad: float  # of the worst tone inside the band, against an ideal delay of nothing
 
 
-def measure(report: harness.Report, *, seconds: float = 60.0, rounds: int = 15) -> None:
-    """Adds the section to the report: a table, its figures under ``resample``, and the goals of the level in use."""
-    rows, figures = [], {}
+def measure(report: harness.Report, rounds: int = 15, *, seconds: float = 60.0) -> None:
+    """Adds the section to the report: a table, figures by pair and way, and the goals of the level in use."""
+    rows = []
     for in_hz, out_hz in PAIRS:
         name = f"{in_hz / 1000:g} -> {out_hz / 1000:g}"
         times = _times(in_hz, out_hz, seconds, rounds)
         median = {side: harness.spread(values).median for side, values in times.items()}
         whole, chunks = median["soxr whole"] / median["whole"], median["soxr chunks"] / median["chunks"]
         quality = _quality(in_hz, out_hz)
-        figures[name] = {
-            "seconds": {side: asdict(harness.spread(values)) for side, values in times.items()},
-            "times_soxr": {"whole": whole, "chunks": chunks},
-            "quality": asdict(quality),
-        }
+        for way, speedup in (("whole", whole), ("chunks", chunks)):
+            report.figures[f"resample {name} kHz, {way}"] = {
+                "ours_s": asdict(harness.spread(times[way])),
+                "peer_s": asdict(harness.spread(times[f"soxr {way}"])),
+                "peer": "soxr HQ",
+                "speedup": speedup,
+                "quality": asdict(quality),
+            }
         rows.append(
             [
                 name,
@@ -86,7 +89,6 @@ def measure(report: harness.Report, *, seconds: float = 60.0, rounds: int = 15) 
             ]
         )
         report.goals += _goals(name, in_hz, out_hz, whole, chunks, quality)
-    report.figures["resample"] = figures
     report.say(f"resampling at level {frontend.simd}: ms a minute of sound, one thread, 20 ms chunks")
     head = "kHz,whole,soxr,ratio,chunks,soxr,ratio,SNR dB,alias dB,-0.1 dB at,phase"
     report.table(head.split(","), rows)
@@ -181,7 +183,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args()
     report = harness.Report(benchmark="frontend_resample", as_json=options.json)
-    measure(report, seconds=options.seconds, rounds=options.rounds)
+    measure(report, options.rounds, seconds=options.seconds)
     return report.close()
 
 
