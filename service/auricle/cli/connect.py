@@ -31,6 +31,8 @@ def connected(connection: Connection, *, bundled: bool = True) -> Iterator[Clien
     """
     if connection.server is None:
         models_dir = connection.models or default_models_dir()
+        # A directory that was named and is not there is a slip, not a wish for what comes with auricle.
+        bundled = bundled and (connection.models is None or models_dir.is_dir())
         with local_client(models_dir, bundled=bundled, timeout_s=connection.timeout_s) as client:
             yield client
         return
