@@ -3,8 +3,8 @@ from vec cimport vf
 
 cdef extern from "codelets.h" nogil:
     ctypedef void (*row_codelet)(const float* block, const int* offset, const float* window, vf level, vf* y, Py_ssize_t stride) noexcept nogil
-    ctypedef void (*column_codelet)(const vf* y, const float* twiddle, vf* p, vf* q, Py_ssize_t stride) noexcept nogil
-    ctypedef void (*edge_codelet)(const vf* y, vf* p, Py_ssize_t stride) noexcept nogil
+    ctypedef void (*column_codelet)(vf* y, const float* twiddle) noexcept nogil
+    ctypedef void (*edge_codelet)(vf* y) noexcept nogil
     ctypedef struct row_entry:
         int points
         int inputs

@@ -3,7 +3,8 @@
 A real DFT of N = rows·columns points is done in two steps. Sample j = columns·r + c. For every column c a *row
 codelet* takes the real DFT over r (window, mean and zero padding fused into its loads). Then for every k < rows/2 + 1 a
 *column codelet* multiplies by the twiddles, takes the complex DFT over c and stores |X|². There is no bit reversal and
-no pass afterwards. Both steps work on vectors of frames, so a codelet is the scalar algorithm with another type.
+no pass afterwards: output r of column k stays in place as vector r of that column (``tables.bin_slots``), which keeps
+the working set small. Both steps work on vectors of frames, so a codelet is the scalar algorithm with another type.
 
 How a codelet is made: the DFT is run on symbols instead of numbers (``dft``: Good-Thomas where factors are coprime,
 split radix for powers of two, Cooley-Tukey otherwise, the definition with its symmetry for primes). ``Graph`` keeps
@@ -171,8 +172,8 @@ class Printer:
     """Prints the nodes that the stores need, in the order in which ``dft`` made them.
 
     That order finishes one inner transform before it begins the next, so few values are alive at a time; loads and
-    products come just before their first use, and a store as soon as it can. It matters: printed output by output, the
-    same graph keeps everything alive and spends a third of its time on spills.
+    products come just before their first use, and a store as soon as it can. Printed output by output, the same graph
+    keeps everything alive, and spills make a codelet a third slower.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -243,25 +244,23 @@ class Printer:
 
 
 def row(points: int, inputs: int, levelled: bool) -> tuple[str, int]:
-    """Real DFT of one column of samples: the ``points / 2 + 1`` first outputs, ``stride`` vectors apart."""
+    """Real DFT of one column of samples: the ``points / 2 + 1`` first outputs, ``n`` vectors apart."""
     graph = Graph()
     less = " - level" if levelled else ""
     x = [(graph.load(f"(vf_load(block + offset[{i}]){less}) * window[{i}]"), ZERO) for i in range(inputs)]
     out = dft(graph, x + [(ZERO, ZERO)] * (points - inputs))
     printer = Printer(graph)
     for k in range(points // 2 + 1):
-        printer.store_value(f"y[{k} * stride]", out[k][0])
+        printer.store_value(f"y[{k} * n]", out[k][0])
         if out[k][1][0]:
-            printer.store_value(f"y[{k} * stride + 1]", out[k][1])
+            printer.store_value(f"y[{k} * n + 1]", out[k][1])
     name = f"row_{points}_{inputs}{'_level' if levelled else ''}"
-    parameters = (
-        "const float *block, const int *offset, const float *window, vf level, vf *restrict y, ptrdiff_t stride"
-    )
+    parameters = "const float *block, const int *offset, const float *window, vf level, vf *restrict y, ptrdiff_t n"
     return printer.function(name, parameters), printer.operations + inputs
 
 
 def column(points: int) -> tuple[str, int]:
-    """Complex DFT with twiddles: |X|² to p upward for the first half of the bins, to q downward for the rest."""
+    """Complex DFT with twiddles: y (points,) of pairs → |X|² (points,) at its beginning."""
     graph = Graph()
     x: list[Complex] = [(graph.load("y[0]"), graph.load("y[1]"))]
     for i in range(1, points):
@@ -270,18 +269,16 @@ def column(points: int) -> tuple[str, int]:
         x.append((graph.load(f"{re} * {wr} - {im} * {wi}"), graph.load(f"{re} * {wi} + {im} * {wr}")))
     out = dft(graph, x)
     printer = Printer(graph)
-    half = (points + 1) // 2
     for k in range(points):
-        printer.store_power(f"p[{k} * stride]" if k < half else f"q[-{k} * stride]", out[k])
-    parameters = "const vf *restrict y, const float *twiddle, vf *restrict p, vf *restrict q, ptrdiff_t stride"
-    return printer.function(f"column_{points}", parameters), printer.operations + 4 * points
+        printer.store_power(f"y[{k}]", out[k])
+    return printer.function(f"column_{points}", "vf *y, const float *twiddle"), printer.operations + 4 * points
 
 
 def edge_column(name: str, out: list[Complex], graph: Graph) -> str:
     printer = Printer(graph)
     for k, value in enumerate(out):
-        printer.store_power(f"p[{k} * stride]", value)
-    return printer.function(name, "const vf *restrict y, vf *restrict p, ptrdiff_t stride")
+        printer.store_power(f"y[{k}]", value)
+    return printer.function(name, "vf *y")
 
 
 def first_column(points: int) -> str:
@@ -304,8 +301,8 @@ HEAD = """/* Written by codelets.py; do not edit. */
 #include "vec.h"
 
 typedef void (*row_codelet)(const float *, const int *, const float *, vf, vf *restrict, ptrdiff_t);
-typedef void (*column_codelet)(const vf *restrict, const float *, vf *restrict, vf *restrict, ptrdiff_t);
-typedef void (*edge_codelet)(const vf *restrict, vf *restrict, ptrdiff_t);
+typedef void (*column_codelet)(vf *, const float *);
+typedef void (*edge_codelet)(vf *);
 
 typedef struct { int points, inputs, operations; row_codelet plain, levelled; } row_entry;
 typedef struct { int points, operations; column_codelet column; edge_codelet first, middle; } column_entry;

@@ -21,6 +21,7 @@ from libc.string cimport memcpy, memmove, memset
 from codelets cimport COLUMN_ENTRIES, ROW_ENTRIES, column_entries, column_entry, row_entries, row_entry
 from fft_general cimport factorize
 from kernels cimport CHUNK, Scratch, Tables, run_chunk
+from normalize cimport Segment, affine, clamp_whisper, standardize, subtract_means
 from vec cimport VF_LANES, vf
 
 import numpy as np
@@ -38,10 +39,12 @@ cdef class Plan:
     cdef bint drop_last, reflect
     cdef Tables t
     cdef list keep                                # the arrays that t points into
+    cdef list spare                               # workspaces that no call uses now
 
     def __init__(self, spec):
         self.spec = spec
         self.keep = []
+        self.spare = []
         self.front, self.back = spec.front_samples, spec.back_samples
         self.reflect = spec.padding == "centre-reflect"
         self.reach = self.front + 1 if self.reflect else 0
@@ -54,9 +57,9 @@ cdef class Plan:
         self.t.compressed = spec.compression != "none"
         self.t.floor, self.t.offset = spec.floor, spec.offset
         self.t.log_scale = tables.log_scale(spec)
-        self._plan_bank(spec)
         if not self._plan_codelets(spec):
             self._plan_general(spec)
+        self._plan_bank(spec)
 
     cdef const float* _floats(self, values):
         cdef const float[::1] array = np.ascontiguousarray(values, dtype=np.float32).ravel()
@@ -82,15 +85,18 @@ cdef class Plan:
 
     cdef object _plan_bank(self, spec):
         if spec.filterbank == "bins":
-            self.t.first_bin = self._ints(np.arange(spec.bands))
-            self.t.n_bins = self._ints(np.ones(spec.bands))
+            used = np.eye(spec.bands, spec.bins, dtype=bool)
             self.t.weights = self._floats(np.ones(spec.bands))
-            return
-        dense = tables.mel_weights(spec).astype(np.float32)
-        used = dense > 0
-        self.t.first_bin = self._ints(used.argmax(axis=1))
+        else:
+            dense = tables.mel_weights(spec).astype(np.float32)
+            used = dense > 0
+            self.t.weights = self._floats(dense[used])
+        slots = np.arange(spec.bins)
+        if self.t.row != NULL:
+            slots = tables.bin_slots(self.t.row_points, self.t.columns.points)
+        self.t.slots = self._ints(slots)
         self.t.n_bins = self._ints(used.sum(axis=1))
-        self.t.weights = self._floats(dense[used])
+        self.t.band_slots = self._ints(slots[used.nonzero()[1]])
 
     cdef bint _plan_codelets(self, spec) except -1:
         """The pair of codelets with the fewest operations; false if no pair makes the size."""
@@ -148,17 +154,17 @@ cdef class Plan:
 
 
 cdef void* allocate(const Tables* t, Scratch* s) noexcept nogil:
-    """The scratch of a stream in one allocation; returns what to free, or NULL. Zeros, since idle lanes read it."""
+    """The scratch of a call in one allocation; returns what to free, or NULL. Zeros, since idle lanes read it."""
     cdef Py_ssize_t chunk = (t.rows + 1) * t.stride // VF_LANES, sums = 2 * t.stride // VF_LANES
     cdef Py_ssize_t linear = t.linear // VF_LANES + 1
-    cdef Py_ssize_t columns = 0, general = 0
+    cdef Py_ssize_t spectrum = t.bins, general = 0
     cdef void* memory
     cdef vf* at
     if t.row != NULL:
-        columns = 2 * (t.row_points // 2 + 1) * t.columns.points
+        spectrum = 2 * (t.row_points // 2 + 1) * t.columns.points
     else:
         general = t.bluestein.inner.length if t.chirped else t.half_length
-    memory = calloc(2 + linear + chunk + sums + t.bands + t.bins + columns + 4 * general, sizeof(vf))
+    memory = calloc(2 + linear + chunk + sums + t.bands + spectrum + 4 * general, sizeof(vf))
     if memory == NULL:
         return NULL
     at = <vf*> ((<uintptr_t> memory + 2 * sizeof(vf) - 1) // sizeof(vf) * sizeof(vf))
@@ -168,8 +174,7 @@ cdef void* allocate(const Tables* t, Scratch* s) noexcept nogil:
     s.sums = <float*> (at + chunk)
     s.values = at + chunk + sums
     s.spectrum = s.values + t.bands
-    s.columns = s.spectrum + t.bins
-    s.a.re = s.columns + columns
+    s.a.re = s.spectrum + spectrum
     s.a.im = s.a.re + general
     s.b.re = s.a.im + general
     s.b.im = s.b.re + general
@@ -189,6 +194,21 @@ cdef void run_frames(
         done += CHUNK
 
 
+cdef class Workspace:
+    """The scratch of one call. The plan keeps those that are free: a stream that waits for its sound holds none."""
+
+    cdef Scratch scratch
+    cdef void* memory
+
+    def __cinit__(self, Plan plan):
+        self.memory = allocate(&plan.t, &self.scratch)
+        if self.memory == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.memory)
+
+
 cdef class Stream:
     """One sound, fed in pieces of any size; ``feed`` gives the frames that the new samples complete.
 
@@ -197,8 +217,7 @@ cdef class Stream:
     """
 
     cdef readonly Plan plan
-    cdef Scratch scratch
-    cdef void* memory
+    cdef Workspace work
     cdef float* held
     cdef Py_ssize_t capacity, base, end      # held covers positions base … end
     cdef Py_ssize_t samples, emitted         # fed and given so far
@@ -208,8 +227,7 @@ cdef class Stream:
         self.plan = plan
         self.capacity = plan.front + 3 * plan.t.frame_length + plan.t.hop + plan.reach + plan.back
         self.held = <float*> malloc(self.capacity * sizeof(float))
-        self.memory = allocate(&plan.t, &self.scratch)
-        if self.held == NULL or self.memory == NULL:
+        if self.held == NULL:
             raise MemoryError
         memset(self.held, 0, plan.front * sizeof(float))
         self.end = plan.front
@@ -217,7 +235,6 @@ cdef class Stream:
 
     def __dealloc__(self):
         free(self.held)
-        free(self.memory)
 
     def feed(self, const float[::1] x, out=None):
         """x (n,) → the completed frames (k, bands), written to ``out[:k]`` where given (at least k rows)."""
@@ -234,7 +251,7 @@ cdef class Stream:
             with nogil:
                 self._feed(at, n, count, &rows[0, 0] if count else NULL, rows.strides[0] // <Py_ssize_t> sizeof(float))
         finally:
-            self.busy = False
+            self._leave()
         return result
 
     def finish(self, out=None):
@@ -253,7 +270,7 @@ cdef class Stream:
                     self._run_held(self.end, count, &rows[0, 0], rows.strides[0] // <Py_ssize_t> sizeof(float))
                 self.emitted += count
         finally:
-            self.busy = False
+            self._leave()
         return result
 
     cdef int _enter(self) except -1:
@@ -261,8 +278,14 @@ cdef class Stream:
             raise RuntimeError("a FeatureStream is used by one thread at a time; give each thread its own")
         if self.finished:
             raise RuntimeError("the FeatureStream is finished; make a new one for the next sound")
+        self.work = self.plan.spare.pop() if self.plan.spare else Workspace(self.plan)
         self.busy = True
         return 0
+
+    cdef object _leave(self):
+        self.busy = False
+        self.plan.spare.append(self.work)
+        self.work = None
 
     cdef Py_ssize_t _prime(self, const float** x, Py_ssize_t n) noexcept:
         """Holds samples back until the mirror image at the front can be made of them; returns how many it took."""
@@ -293,7 +316,7 @@ cdef class Stream:
         """The next count frames from what is held up to position end."""
         cdef Py_ssize_t first = self.emitted * self.plan.t.hop
         run_frames(
-            &self.plan.t, self.held + (first - self.base), end - first, count, out, out_stride, &self.scratch
+            &self.plan.t, self.held + (first - self.base), end - first, count, out, out_stride, &self.work.scratch
         )
 
     cdef void _feed(self, const float* x, Py_ssize_t n, Py_ssize_t count, float* out, Py_ssize_t out_stride) noexcept nogil:
@@ -311,7 +334,7 @@ cdef class Stream:
         if split < target:
             run_frames(
                 &self.plan.t, x + (split * hop - start), n - (split * hop - start), target - split,
-                out + (split - self.emitted) * out_stride, out_stride, &self.scratch,
+                out + (split - self.emitted) * out_stride, out_stride, &self.work.scratch,
             )
         self.emitted = target
         self.samples += n
@@ -357,52 +380,29 @@ cdef Py_ssize_t reflected(Py_ssize_t i, Py_ssize_t n) noexcept nogil:
 
 
 def normalize(float[:, :] values, spec):
-    """The spec's normalisation of values (frames, bands), in place; sums are in double precision, frame by frame."""
-    cdef Py_ssize_t frames = values.shape[0], bands = values.shape[1], t, b
+    """The spec's normalisation of values (frames, bands), in place."""
+    cdef Segment segment
     cdef str kind = spec.normalization
-    cdef double total = 0, mean, deviation, scale, count = frames * bands
-    cdef double epsilon = spec.norm_epsilon
-    cdef float low
-    if frames == 0 or kind == "none":
+    cdef double first = spec.norm_epsilon if kind == "z-norm" else spec.norm_mean
+    cdef double scale = 1 / <double> spec.norm_deviation
+    cdef double* means
+    if values.shape[0] == 0 or kind == "none":
         return
+    segment.values, segment.stride = &values[0, 0], values.strides[0] // <Py_ssize_t> sizeof(float)
+    segment.frames, segment.bands = values.shape[0], values.shape[1]
     if kind == "z-norm":
         with nogil:
-            for t in range(frames):
-                for b in range(bands):
-                    total += values[t, b]
-            mean = total / count
-            total = 0
-            for t in range(frames):
-                for b in range(bands):
-                    total += (values[t, b] - mean) * (values[t, b] - mean)
-            deviation = (total / count) ** 0.5 + epsilon
-            scale = 1 / deviation if deviation > 0 else 0
-            for t in range(frames):
-                for b in range(bands):
-                    values[t, b] = <float> ((values[t, b] - mean) * scale)
-    elif kind == "mean":
-        with nogil:
-            for b in range(bands):
-                total = 0
-                for t in range(frames):
-                    total += values[t, b]
-                mean = total / frames
-                for t in range(frames):
-                    values[t, b] = <float> (values[t, b] - mean)
+            standardize(&segment, first)
     elif kind == "fixed":
-        mean = spec.norm_mean
-        scale = 1 / <double> spec.norm_deviation
         with nogil:
-            for t in range(frames):
-                for b in range(bands):
-                    values[t, b] = <float> ((values[t, b] - mean) * scale)
+            affine(&segment, first, scale)
+    elif kind == "whisper":
+        with nogil:
+            clamp_whisper(&segment)
     else:
+        means = <double*> malloc(segment.bands * sizeof(double))
+        if means == NULL:
+            raise MemoryError
         with nogil:
-            low = values[0, 0]
-            for t in range(frames):
-                for b in range(bands):
-                    low = max(low, values[t, b])
-            low -= 8
-            for t in range(frames):
-                for b in range(bands):
-                    values[t, b] = (max(values[t, b], low) + 4) / 4
+            subtract_means(&segment, means)
+        free(means)

@@ -30,9 +30,11 @@ cdef struct Tables:
     # Where a codelet or the general transform finds its samples in the chunk, and their window.
     const int* offsets
     const float* window
-    # The band b is the sum of n_bins[b] bins from first_bin[b] on; weights follow one another.
-    const int* first_bin
+    # Where the spectrum has bin k.
+    const int* slots
+    # The band b is the weighted sum of n_bins[b] bins; their slots and weights follow one another from band to band.
     const int* n_bins
+    const int* band_slots
     const float* weights
     # The transform by codelets, rows_points × columns.points; none where row is NULL.
     row_codelet row
@@ -53,8 +55,7 @@ cdef struct Scratch:
     float* chunk      # (rows + 1) × stride
     float* sums       # (2, stride): of whole hops and of their first frame_length % hop samples
     vf* values        # bands
-    vf* spectrum      # bins
-    vf* columns       # the row transforms' results, (row_points / 2 + 1) × columns.points complex
+    vf* spectrum      # the row transforms' results, (row_points / 2 + 1, columns.points) pairs, and then the bins
     Signal a, b       # the general transform's two sides
 
 
@@ -125,18 +126,15 @@ cdef inline vf mean_level(const Tables* t, const float* sums) noexcept nogil:
 
 
 cdef inline void transform_codelets(const Tables* t, const float* chunk, vf level, Scratch* s) noexcept nogil:
-    """chunk from the block's first column on → s.spectrum (bins,): |X|²."""
-    cdef Py_ssize_t points = t.columns.points, c, k, n = t.fft_size
+    """chunk from the block's first column on → s.spectrum: |X|² of bin k at slots[k]."""
+    cdef Py_ssize_t points = t.columns.points, c, k
     for c in range(points):
-        t.row(chunk, t.offsets + c * t.row_inputs, t.window + c * t.row_inputs, level, s.columns + 2 * c, 2 * points)
-    t.columns.first(s.columns, s.spectrum, t.row_points)
+        t.row(chunk, t.offsets + c * t.row_inputs, t.window + c * t.row_inputs, level, s.spectrum + 2 * c, 2 * points)
+    t.columns.first(s.spectrum)
     for k in range(1, (t.row_points + 1) // 2):
-        t.columns.column(
-            s.columns + 2 * points * k, t.twiddles + 2 * points * k, s.spectrum + k, s.spectrum + n - k, t.row_points
-        )
+        t.columns.column(s.spectrum + 2 * points * k, t.twiddles + 2 * points * k)
     if t.row_points % 2 == 0:
-        k = t.row_points // 2
-        t.columns.middle(s.columns + 2 * points * k, s.spectrum + k, t.row_points)
+        t.columns.middle(s.spectrum + points * t.row_points)
 
 
 cdef inline vf windowed(const Tables* t, const float* chunk, vf level, Py_ssize_t j) noexcept nogil:
@@ -185,12 +183,14 @@ cdef inline void transform_general(const Tables* t, const float* chunk, vf level
 cdef inline vf bank(const Tables* t, const vf* spectrum, vf* values) noexcept nogil:
     """spectrum (bins,) → values (bands,): each band's bins by their weights. Returns 0 where all values are finite."""
     cdef const float* weight = t.weights
+    cdef const int* slot = t.band_slots
     cdef vf nothing = vf_set(0), zero = vf_set(0)
     cdef Py_ssize_t b
     for b in range(t.bands):
-        values[b] = vf_dot(spectrum + t.first_bin[b], weight, t.n_bins[b])
+        values[b] = vf_dot(spectrum, slot, weight, t.n_bins[b])
         nothing = nothing + values[b] * zero
         weight += t.n_bins[b]
+        slot += t.n_bins[b]
     return nothing
 
 
@@ -252,7 +252,7 @@ cdef inline vf analyse(const Tables* t, Py_ssize_t column, Scratch* s) noexcept 
         transform_general(t, s.chunk + column, level, s)
     if t.magnitude:
         for k in range(t.bins):
-            s.spectrum[k] = vf_sqrt(s.spectrum[k])
+            s.spectrum[t.slots[k]] = vf_sqrt(s.spectrum[t.slots[k]])
     return bank(t, s.spectrum, s.values)
 
 

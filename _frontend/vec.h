@@ -39,29 +39,29 @@ static inline vf vi_to_float(vi v) { return __builtin_convertvector(v, vf); }
 static inline vf vf_select(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 static inline vf vf_max(vf a, vf b) { return vf_select((vi)(a > b), a, b); }
 
-/* Σ x[i]·w[i] for i < n. One jump by the count, not a branch a term: bands have few bins and each another number. */
-static inline vf vf_dot(const vf *x, const float *w, int n) {
+/* Σ x[at[i]]·w[i] for i < n. One jump by the count, not a branch a term: bands have few bins and each another number. */
+static inline vf vf_dot(const vf *x, const int *at, const float *w, int n) {
     vf total = {0};
-    for (; n > 8; n -= 8, x += 8, w += 8)
-        total += x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3] + x[4] * w[4] + x[5] * w[5] + x[6] * w[6] +
-                 x[7] * w[7];
+    for (; n > 8; n -= 8, at += 8, w += 8)
+        for (int i = 0; i < 8; i++)
+            total += x[at[i]] * w[i];
     switch (n) {
     case 8:
-        total += x[7] * w[7]; /* fall through */
+        total += x[at[7]] * w[7]; /* fall through */
     case 7:
-        total += x[6] * w[6]; /* fall through */
+        total += x[at[6]] * w[6]; /* fall through */
     case 6:
-        total += x[5] * w[5]; /* fall through */
+        total += x[at[5]] * w[5]; /* fall through */
     case 5:
-        total += x[4] * w[4]; /* fall through */
+        total += x[at[4]] * w[4]; /* fall through */
     case 4:
-        total += x[3] * w[3]; /* fall through */
+        total += x[at[3]] * w[3]; /* fall through */
     case 3:
-        total += x[2] * w[2]; /* fall through */
+        total += x[at[2]] * w[2]; /* fall through */
     case 2:
-        total += x[1] * w[1]; /* fall through */
+        total += x[at[1]] * w[1]; /* fall through */
     case 1:
-        total += x[0] * w[0];
+        total += x[at[0]] * w[0];
     }
     return total;
 }

@@ -15,6 +15,6 @@ cdef extern from "vec.h" nogil:
     vf vf_max(vf a, vf b)
     vf vf_sqrt(vf v)
     void transpose_4x4(const float* src, Py_ssize_t src_stride, float* dst, Py_ssize_t dst_stride)
-    vf vf_dot(const vf* x, const float* w, int n)
+    vf vf_dot(const vf* x, const int* at, const float* w, int n)
     void transpose_4x8(const float* src, Py_ssize_t src_stride, float* dst, Py_ssize_t dst_stride)
     float vf_sum(vf v)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from auricle.errors import OptionError
@@ -234,8 +233,10 @@ def _error(name: str, value: object, hint: str) -> OptionError:
 
 @cache
 def _tables() -> dict[str, dict[str, Any]]:
-    text = resources.files(__package__).joinpath("presets.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    # A service that names no preset need not pay for the parser.
+    import tomllib
+
+    return tomllib.loads(Path(__file__).with_name("presets.toml").read_text(encoding="utf-8"))
 
 
 def _table(name: object) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .spec import FeatureSpec
 
-__all__ = ["by_column", "chirp", "column_twiddles", "log_scale", "mel_weights", "twiddles", "window"]
+__all__ = ["bin_slots", "by_column", "chirp", "column_twiddles", "log_scale", "mel_weights", "twiddles", "window"]
 
 Array = npt.NDArray[np.float64]
 
@@ -111,6 +111,16 @@ def column_twiddles(rows: int, columns: int) -> Array:
     """exp(-2πi·kc / (rows·columns)) as pairs, shape (rows // 2 + 1, columns, 2)."""
     turns = 2 * np.pi * np.outer(np.arange(rows // 2 + 1), np.arange(columns)) / (rows * columns)
     return np.stack([np.cos(turns), -np.sin(turns)], axis=-1)
+
+
+def bin_slots(rows: int, columns: int) -> npt.NDArray[np.intp]:
+    """Where the codelets leave bin k of rows·columns: bin k₁ + rows·k₂ is vector k₂ of column k₁'s 2·columns.
+
+    The columns past rows / 2 mirror the others and are not computed: their bins are found at size - k.
+    """
+    bins = np.arange(rows * columns // 2 + 1)
+    mirrored = np.where(bins % rows <= rows // 2, bins, rows * columns - bins)
+    return np.asarray(mirrored % rows * (2 * columns) + mirrored // rows, dtype=np.intp)
 
 
 def log_scale(spec: FeatureSpec) -> float:
