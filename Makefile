@@ -41,9 +41,7 @@ $(VENV)/.test: $(VENV)/.run
 
 # Extras whose tests skip without them.
 $(VENV)/.test-all: $(VENV)/.test
-	$(call install_extra,mic)
-	$(call install_extra,peers)
-	$(call install_extra,train)
+	$(call install_extra,mic peers tflite train)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.run
