@@ -11,7 +11,9 @@ import soundfile
 
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
+from auricle.errors import OptionError
 from auricle.training import digits
+from auricle.training.browser_fft import BrowserFftSpec
 from auricle.training.clips import Clip
 from auricle.training.export import onnx_bytes, read_layers
 from auricle.training.network import LAYERS, build, read_weights
@@ -78,3 +80,29 @@ def test_a_frozen_base_is_the_shipped_layers_and_does_not_learn() -> None:
         f"{model.get_layer('classes').name}/kernel",
         f"{model.get_layer('classes').name}/bias",
     ]
+
+
+def test_the_browser_fft_spec_trains_serves_and_exports(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    spec, generator = BrowserFftSpec(), np.random.default_rng(0)
+    length = spec.EXPECTED_WAVEFORM_LENGTH
+    waves = [generator.normal(0, 0.1, size).astype(np.float32) for size in (length, 2 * length + 5, length - 1, length)]
+    waves[3][7] = np.nan
+    ds = tf.data.Dataset.from_generator(
+        lambda: zip(waves, [0, 1, 0, 1], strict=True),
+        output_signature=(tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int64)),
+    )
+    rows = list(spec.preprocess_ds(ds, cache_fn=lambda each: each.cache()))
+    # One as it is, one split in two, one too short, one not finite.
+    assert [int(label) for _, label in rows] == [0, 1, 1]
+    np.testing.assert_array_equal(rows[1][0].numpy(), spec.features(waves[1][:length]))
+    model = spec.create_model(2)
+    history = spec.run_classifier(model, 2, spec.preprocess_ds(ds, is_training=True), None, verbose=0)
+    assert len(history.history["loss"]) == 2
+    served = spec.create_serving_model(model).predict_on_batch(waves[0][None])
+    graph = Graph(spec.export(model, tmp_path / "two.onnx", ["a", "b"]), SessionSettings(threads=1))
+    ours = graph.run(["scores"], [spec.features(waves[0])[..., 0]])["scores"]
+    np.testing.assert_allclose(served, ours, atol=1e-4)
+    with pytest.raises(OptionError, match="the model has 2 classes, but there are 1 labels"):
+        spec.export(model, tmp_path / "one.onnx", ["a"])

@@ -36,7 +36,7 @@ class Fitting:
         seed: of everything; the same one on the same machine gives the same model.
     """
 
-    epochs: int = 40
+    epochs: int = 50
     batch: int = 32
     rate: float = 1.5e-3
     smoothing: float = 0.05
