@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_asyncio
+
 from live import encoded, live_server, noise
 from models import write_embedder
 
