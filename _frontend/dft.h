@@ -1,4 +1,4 @@
-/* What the transforms of generated/dft_codelets.h are made of: types, stores with a twiddle factor, transposition.
+/* What surrounds the codelets of generated/dft_codelets.h: their types, transposition, masked stores.
  *
  * Lanes are signals that stand side by side; real and imaginary parts lie apart. All strides count floats.
  */
@@ -23,28 +23,6 @@ typedef void (*HermitianDft)(const float *re, const float *im, const float *w, f
  * the turned ones take the inputs between for zero. */
 typedef void (*ComplexDft)(const float *re, const float *im, Steps from, float *out_re, float *out_im, Steps to,
                            const float *w, ptrdiff_t count);
-
-static inline void turned_store(float *re, float *im, vf a, vf b, const float *w) {
-    const vf c = vf_load(w), s = vf_load(w + VF_LANES);
-    vf_store(re, a * c - b * s);
-    vf_store(im, a * s + b * c);
-}
-
-static inline void turned_load(vf *a, vf *b, const float *re, const float *im, const float *w) {
-    const vf c = vf_load(w), s = vf_load(w + VF_LANES), r = vf_load(re), i = vf_load(im);
-    *a = r * c + i * s;
-    *b = i * c - r * s;
-}
-
-static inline void plain_store(float *re, float *im, vf a, vf b) {
-    vf_store(re, a);
-    vf_store(im, b);
-}
-
-static inline void scaled_store(float *re, float *im, vf a, vf b, float c, float s) {
-    vf_store(re, a * c - b * s);
-    vf_store(im, a * s + b * c);
-}
 
 #if defined(__clang__)
 #define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)

@@ -20,7 +20,7 @@ import dft_codelets
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext as _build_ext
 
-__all__ = ["LEVELS", "MODULES", "build_ext", "frontend_extensions"]
+__all__ = ["COMMON_FLAGS", "LEVELS", "MODULES", "build_ext", "directives", "frontend_extensions", "generate"]
 
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
@@ -41,7 +41,7 @@ MODULES: tuple[Module, ...] = (
     Module(name="features", depends=("vec.h", "codelets.py")),
     Module(name="energy"),
     Module(name="pcm", depends=("pcm.h", "vec.h")),
-    Module(name="resample", depends=("vec.h", "dft.h", "dft_codelets.py")),
+    Module(name="resample", depends=("vec.h", "dft.h", "codelets.py", "dft_codelets.py")),
 )
 
 _X86_LEVELS = {
@@ -62,7 +62,7 @@ LEVELS: dict[str, tuple[str, ...]] = _X86_LEVELS if _IS_X86_64 else {"generic": 
 
 # No -ffast-math: gcc may then link code that flushes denormals for the whole process. Contraction to FMA is left on:
 # every arithmetic step is compiled once, so offline and streaming calls share its rounding.
-_COMMON = (
+COMMON_FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=fast",
@@ -98,7 +98,7 @@ def _extension(module: Module, level: str | None) -> Extension:
         [os.path.relpath(source, HERE.parent)],
         include_dirs=[HERE.name, f"{HERE.name}/{GENERATED.name}"],
         depends=[f"{HERE.name}/{path}" for path in module.depends],
-        extra_compile_args=[*compile_args, *_COMMON, *module.flags, *(LEVELS[level] if level else ())],
+        extra_compile_args=[*compile_args, *COMMON_FLAGS, *module.flags, *(LEVELS[level] if level else ())],
         extra_link_args=list(link_args),
     )
 
@@ -115,7 +115,8 @@ def write_if_changed(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def _generate() -> None:
+def generate() -> None:
+    """Writes what is compiled beside the sources: codelets and one including file per module and level."""
     write_if_changed(GENERATED / "codelets.h", codelets.header())
     write_if_changed(GENERATED / "dft_codelets.h", dft_codelets.header())
     # One including file per level gives each its own module name while messages still point into the one source.
@@ -125,6 +126,19 @@ def _generate() -> None:
                 write_if_changed(GENERATED / f"{module.name}_{level}.pyx", f'include "{module.name}.pyx"\n')
 
 
+def directives(*, checked: bool) -> dict[str, object]:
+    """Cython's settings for every module; ``checked`` ones look at bounds."""
+    return {
+        "language_level": "3",
+        "boundscheck": checked,
+        "wraparound": False,
+        "initializedcheck": checked,
+        "cdivision": True,
+        "embedsignature": True,
+        "freethreading_compatible": True,
+    }
+
+
 class build_ext(_build_ext):  # noqa: N801 - the name of the command
     """Generates the per-level sources and runs Cython before the C compiler."""
 
@@ -132,21 +146,16 @@ class build_ext(_build_ext):  # noqa: N801 - the name of the command
         from Cython.Build import cythonize
 
         if self.distribution.ext_modules:
-            _generate()
+            generate()
             checked = _build() != "release"
+            # Checked C goes elsewhere: Cython would take it for up to date in the next release build.
+            build_dir = f"build/cython-{_build()}" if checked else None
             self.distribution.ext_modules[:] = cythonize(
                 self.distribution.ext_modules,
                 include_path=[str(HERE)],
+                build_dir=build_dir,
                 quiet=True,
-                compiler_directives={
-                    "language_level": "3",
-                    "boundscheck": checked,
-                    "wraparound": False,
-                    "initializedcheck": checked,
-                    "cdivision": True,
-                    "embedsignature": True,
-                    "freethreading_compatible": True,
-                },
+                compiler_directives=directives(checked=checked),
             )
         super().finalize_options()
         # A module a core: the levels are the same work several times.

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ from hypothesis import strategies as st
 
 import reference_resample
 from auricle import frontend
+from auricle._frontend import cpu
 from auricle.errors import AudioError, OptionError
 
 COMMON_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
@@ -249,3 +255,32 @@ def test_streams_in_many_threads_do_not_meet() -> None:
     assert len(got) == 16
     for (_, index), y in got.items():
         np.testing.assert_array_equal(y, want[index])
+
+
+def test_all_levels_agree(tmp_path: Path) -> None:
+    script = (
+        "import sys, numpy as np; from auricle import frontend\n"
+        "x = (np.random.default_rng(0).standard_normal(20_000) * 0.1).astype(np.float32)\n"
+        "pairs = [(44_100, 16_000), (48_000, 16_000), (8_000, 48_000), (12_345, 9_876), (44_100, 48_001)]\n"
+        "np.save(sys.argv[1], np.concatenate([frontend.resample(x, *pair) for pair in pairs]))\n"
+    )
+    results = []
+    for level in cpu.levels():
+        path = tmp_path / f"{level}.npy"
+        subprocess.run([sys.executable, "-c", script, path], env={**os.environ, "AURICLE_SIMD": level}, check=True)
+        results.append(np.load(path))
+    for other in results[1:]:
+        # Other blocks and another order of additions: each level's rounding alone, as against the definition.
+        assert np.abs(other - results[0]).max() <= 3e-7
+
+
+def test_a_block_is_not_kept_longer_than_it_promises() -> None:
+    for in_hz, out_hz in itertools.permutations(COMMON_HZ, 2):
+        lag_s = 0.040 if 11_025 not in (in_hz, out_hz) else 0.060
+        stream = frontend.ResampleStream(in_hz, out_hz)
+        taken = returned = 0
+        for size in [in_hz // 100] * 30:
+            taken += size
+            returned += len(stream.feed(np.zeros(size, np.float32)))
+            # The next output's time is past, but by no more than the lag.
+            assert taken / in_hz - returned / out_hz <= lag_s + 1e-9
