@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 BUILD_INPUTS := pyproject.toml setup.py $(shell find proto _frontend -path _frontend/generated -prune -o -type f \
 	\( -name '*.proto' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.py' \) -print 2>/dev/null)
 MODELS ?=
+BUILD_TOOLS := 'setuptools>=77' 'cython>=3.1' 'grpcio-tools==1.85.1'
 LISTEN ?= 127.0.0.1:50051
 
 .PHONY: help demo test test-all serve bench lint train-digits clean
@@ -67,15 +68,33 @@ serve: $(VENV)/.run
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/bench_accuracy.py
 	$(BIN)/python benchmarks/bench_server.py
+	$(BIN)/python benchmarks/bench_frontend.py
 
 # Writes the model that comes with the package anew; DATA is a folder of DIGIT_SPEAKER_TAKE.wav.
 train-digits: $(VENV)/.train
-	$(BIN)/python scripts/train_digits.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python scripts/train_digits.py $(if $(DATA),--data $(DATA)) $(if $(EPOCHS),--epochs $(EPOCHS))
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The kernels under AddressSanitizer and UndefinedBehaviorSanitizer, at every level that this processor runs.
+SANITIZED := tests/test_features.py tests/test_spec.py tests/test_resampling.py tests/test_pcm.py
+sanitize: $(VENV)/.test
+	$(BIN)/pip install --quiet --disable-pip-version-check $(BUILD_TOOLS)
+	AURICLE_BUILD=sanitize $(BIN)/python setup.py --quiet build --build-base build/sanitize --build-lib build/sanitize/lib
+	@for level in $$($(BIN)/python -c 'from auricle._frontend import cpu; print(*cpu.levels())'); do \
+		echo "sanitize: $$level"; \
+		PYTHONPATH=build/sanitize/lib AURICLE_SIMD=$$level ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
+		LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+		$(BIN)/python -m pytest -q -p no:cacheprovider $(SANITIZED) || exit 1; \
+	done
+
+# The generic level for aarch64: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+cross: $(VENV)/.run
+	$(BIN)/pip install --quiet --disable-pip-version-check $(BUILD_TOOLS)
+	$(BIN)/python _frontend/cross.py aarch64-linux-gnu-gcc
 
 clean:
 	rm -rf $(VENV) build dist service/*.egg-info

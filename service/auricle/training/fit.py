@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Epoch", "Fitting", "fit", "seed_everything"]
 
 Floats = NDArray[np.float32]
+Batch = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +35,6 @@ class Fitting:
         batch: examples in a step.
         rate: Adam's greatest rate; it rises over the first epoch and falls to nothing along a half cosine.
         smoothing: share of a label that is spread over all classes.
-        mixing: the Beta parameter of mixup; 0: none.
         seed: of everything; the same one on the same machine gives the same model.
     """
 
@@ -40,7 +42,6 @@ class Fitting:
     batch: int = 32
     rate: float = 1.5e-3
     smoothing: float = 0.05
-    mixing: float = 0.0
     background: float = 0.1
     seed: int = 1
 
@@ -91,25 +92,18 @@ def fit(
     loss = keras.losses.CategoricalCrossentropy()
     model.compile(optimizer=keras.optimizers.Adam(settings.rate), loss=loss, metrics=["accuracy"])
     eye = np.eye(classes, dtype=np.float32) * (1 - settings.smoothing) + settings.smoothing / classes
+    made = _ahead(
+        _batch(planes, picked, labels, eye, noises, spec, augmentation, background, generator)
+        for picked in _order(by_source, extra, settings, generator)
+    )
     history, step = [], 0
     for number in range(1, settings.epochs + 1):
-        picks = np.array([generator.choice(own) for own in by_source])
-        order = generator.permutation(len(sources) + extra)
         figures: list[tuple[float, float, int]] = []
-        for first in range(0, len(order), settings.batch):
-            chosen = order[first : first + settings.batch]
-            sounds = picks[chosen[chosen < len(sources)]]
-            x = augment(planes, sounds, noises, spec, augmentation, generator)
-            y = eye[labels[planes.source[sounds]]]
-            if background is not None and len(sounds) < len(chosen):
-                empty = _backgrounds(len(chosen) - len(sounds), noises, planes, spec, augmentation, generator)
-                x, y = np.concatenate([x, empty]), np.concatenate([y, np.tile(eye[background], (len(empty), 1))])
-            if settings.mixing:
-                x, y = _mix(x, y, settings.mixing, generator)
+        for x, y in islice(made, steps):
             model.optimizer.learning_rate = _rate(step, steps, settings)
             step += 1
             values: Any = model.train_on_batch(x[..., None], y)
-            figures.append((float(values[0]), float(values[1]), len(chosen)))
+            figures.append((float(values[0]), float(values[1]), len(x)))
         total = sum(weight for *_, weight in figures)
         means = [sum(figure[place] * figure[2] for figure in figures) / total for place in (0, 1)]
         history.append(Epoch(number=number, loss=means[0], accuracy=means[1]))
@@ -117,21 +111,54 @@ def fit(
     return history
 
 
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, each made in a thread while the one before it is learned from."""
+    with ThreadPoolExecutor(1, thread_name_prefix="augment") as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
+
+
+def _order(
+    by_source: Sequence[NDArray[np.int64]], extra: int, settings: Fitting, generator: np.random.Generator
+) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """For each step of each epoch: which planes, and how many backgrounds beside them."""
+    for _ in range(settings.epochs):
+        picks = np.array([generator.choice(own) for own in by_source])
+        order = generator.permutation(len(by_source) + extra)
+        for first in range(0, len(order), settings.batch):
+            chosen = order[first : first + settings.batch]
+            sounds = picks[chosen[chosen < len(by_source)]]
+            yield sounds, len(chosen) - len(sounds)
+
+
+def _batch(
+    planes: Planes,
+    picked: tuple[NDArray[np.int64], int],
+    labels: NDArray[np.int64],
+    targets: Floats,
+    noises: Floats,
+    spec: FeatureSpec,
+    augmentation: Augmentation,
+    background: int | None,
+    generator: np.random.Generator,
+) -> Batch:
+    sounds, empty = picked
+    parts: list[Batch] = []
+    if len(sounds):
+        x = augment(planes, sounds, noises, spec, augmentation, generator)
+        parts.append((x, targets[labels[planes.source[sounds]]]))
+    if background is not None and empty:
+        x = _backgrounds(empty, noises, planes, spec, augmentation, generator)
+        parts.append((x, np.tile(targets[background], (empty, 1))))
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+
+
 def _rate(step: int, steps: int, settings: Fitting) -> float:
     if step < steps:
         return settings.rate * (step + 1) / steps
     return settings.rate * 0.5 * (1 + math.cos(math.pi * (step - steps) / max(1, steps * (settings.epochs - 1))))
-
-
-def _mix(x: Floats, y: Floats, mixing: float, generator: np.random.Generator) -> tuple[Floats, Floats]:
-    """Blends each example with another of its batch (Zhang et al., "mixup", 2018)."""
-    share = generator.beta(mixing, mixing, len(x)).astype(np.float32)
-    share = np.maximum(share, 1 - share)
-    other = generator.permutation(len(x))
-    return (
-        share[:, None, None] * x + (1 - share[:, None, None]) * x[other],
-        share[:, None] * y + (1 - share[:, None]) * y[other],
-    )
 
 
 def _backgrounds(
