@@ -8,7 +8,7 @@ MODELS ?=
 BUILD_TOOLS := 'setuptools>=77' 'cython>=3.1' 'grpcio-tools==1.85.1'
 LISTEN ?= 127.0.0.1:50051
 
-.PHONY: help demo test test-all serve bench lint train-digits clean
+.PHONY: help demo test test-all serve bench lint sanitize cross train-digits clean
 .DELETE_ON_ERROR:
 
 help:

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable
 
 # (points, inputs that are not zero). The shorter ones are frames of 400 or 800 samples in an FFT of 512 or 1024.
 ROWS = [(8, 8), (12, 12), (16, 16), (20, 20), (24, 24), (25, 25), (28, 28), (30, 30), (32, 25), (32, 32)]
-ROWS += [(40, 40), (48, 48), (50, 50), (60, 60), (64, 64)]
-COLUMNS = [8, 15, 16, 20, 24, 25, 32]
+ROWS += [(40, 40), (48, 48), (64, 64)]
+COLUMNS = [8, 15, 16, 20, 25, 32]
 
 Term = tuple[int, int]  # sign (0 for zero) and node
 ZERO: Term = (0, 0)

@@ -229,9 +229,15 @@ cdef class Stream:
         self.held = <float*> malloc(self.capacity * sizeof(float))
         if self.held == NULL:
             raise MemoryError
-        memset(self.held, 0, plan.front * sizeof(float))
-        self.end = plan.front
-        self.primed = not plan.reflect
+        self.restart()
+
+    def restart(self):
+        """Forgets everything: the next sample begins another sound."""
+        memset(self.held, 0, self.plan.front * sizeof(float))
+        self.base = self.samples = self.emitted = 0
+        self.end = self.plan.front
+        self.primed = not self.plan.reflect
+        self.finished = False
 
     def __dealloc__(self):
         free(self.held)

@@ -235,6 +235,23 @@ def test_out_may_be_a_slot_of_a_batch() -> None:
     assert (outside == -1).all()
 
 
+@pytest.mark.parametrize("name", ["kaldi", "wespeaker", "reflect", "browser"])
+def test_a_batch_is_what_its_clips_are(name: str) -> None:
+    spec = SPECS[name]
+    clips = [
+        NOISE[i : i + n] for i, n in enumerate([4000, 0, 1, spec.frame_length, 9000, spec.frame_length // 2, 4001])
+    ]
+    expected = [frontend.features(clip, spec) for clip in clips]
+    batch = np.full((8, 60, spec.bands), -1, np.float32)
+    for got in (frontend.features_batch(clips, spec), frontend.features_batch(clips, spec, out=batch)):
+        assert [clip.tobytes() for clip in got] == [clip.tobytes() for clip in expected]
+    for slot, clip in zip(batch, expected, strict=False):
+        assert slot[: len(clip)].tobytes() == clip.tobytes()
+        assert (slot[len(clip) :] == -1).all()
+    with pytest.raises(OptionError, match="these clips need"):
+        frontend.features_batch(clips, spec, out=batch[:3])
+
+
 def test_a_wrong_out_is_refused() -> None:
     for out in (np.zeros((22, 80), np.float32), np.zeros((23, 80)), np.zeros((80, 23), np.float32).T):
         with pytest.raises(OptionError, match="out"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .dispatch import simd
 from .energy import HopEnergy
-from .features import FeatureStream, features, normalize
+from .features import FeatureStream, features, features_batch, normalize
 from .pcm import PCM_BYTES, pcm_to_mono
 from .resampling import ResampleStream, resample
 from .spec import FeatureSpec, preset, presets
@@ -16,6 +16,7 @@ __all__ = [
     "HopEnergy",
     "ResampleStream",
     "features",
+    "features_batch",
     "normalize",
     "pcm_to_mono",
     "preset",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 else:
     _kernels = load("features")
 
-__all__ = ["FeatureStream", "features", "normalize"]
+__all__ = ["FeatureStream", "features", "features_batch", "normalize"]
 
 Array = npt.NDArray[np.float32]
 
@@ -86,9 +87,46 @@ def features(x: Array, spec: FeatureSpec | str, *, normalize: bool = True, out: 
         OptionError: an unknown preset, ``x`` or ``out`` of another type or shape.
     """
     spec = resolve(spec)
-    x = _waveform(x)
-    result = _destination(out, spec.frames(x.shape[0]), spec.bands)
+    return _whole(_kernels.Stream(_plan(spec)), _waveform(x), spec, normalize, out)
+
+
+def features_batch(
+    clips: Sequence[Array], spec: FeatureSpec | str, *, normalize: bool = True, out: Array | None = None
+) -> list[Array]:
+    """Features of many clips, each a segment of its own; bit for bit what ``features`` gives for it.
+
+    The clips share one set of buffers, so many short ones cost less than as many calls.
+
+    Args:
+        clips: f32 (n,) each, of any lengths.
+        spec: a ``FeatureSpec`` or a preset's name.
+        normalize: apply the spec's normalisation to each.
+        out: where to write, f32 (clips, frames, bands), e.g. a batch tensor; a clip with fewer frames fills the first
+            of its slot and leaves the rest as it is.
+
+    Returns:
+        For every clip f32 (frames, bands), a view of ``out`` where that is given.
+
+    Raises:
+        OptionError: as ``features``, or ``out`` has too little room.
+    """
+    spec = resolve(spec)
+    waves = [_waveform(clip) for clip in clips]
+    slots: list[Array | None] = [None] * len(waves)
+    if out is not None:
+        most = max((spec.frames(wave.shape[0]) for wave in waves), default=0)
+        if out.ndim != 3 or out.shape[0] < len(waves) or out.shape[1] < most:
+            raise OptionError(
+                f"out has shape {out.shape}; these clips need ({len(waves)}, {most}, {spec.bands})", field="out"
+            )
+        slots = [slot[: spec.frames(wave.shape[0])] for slot, wave in zip(out, waves, strict=False)]
     stream = _kernels.Stream(_plan(spec))
+    return [_whole(stream, wave, spec, normalize, slot) for wave, slot in zip(waves, slots, strict=True)]
+
+
+def _whole(stream: _kernels.Stream, x: Array, spec: FeatureSpec, normalize: bool, out: Array | None) -> Array:
+    result = _destination(out, spec.frames(x.shape[0]), spec.bands)
+    stream.restart()
     fed = stream.feed(x, result).shape[0]
     stream.finish(result[fed:])
     if normalize:
