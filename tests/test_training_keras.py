@@ -76,10 +76,7 @@ def test_a_frozen_base_is_the_shipped_layers_and_does_not_learn() -> None:
         layer = model.get_layer(name)
         assert not layer.trainable
         np.testing.assert_array_equal(layer.get_weights()[0], base[f"{name}.kernel"])
-    assert [variable.path for variable in model.trainable_variables] == [
-        f"{model.get_layer('classes').name}/kernel",
-        f"{model.get_layer('classes').name}/bias",
-    ]
+    assert {variable.path.split("/")[-2] for variable in model.trainable_variables} == {"classes"}
 
 
 def test_the_browser_fft_spec_trains_serves_and_exports(tmp_path: Path) -> None:
