@@ -47,6 +47,7 @@ class Model:
     async def hold(self, batcher: Batcher) -> asyncio.Future[Any]:
         """Occupies the model with the segment 100 until the gate opens."""
         self.gate.clear()
+        self.entered.clear()
         future = batcher.submit("holder", segment(100), ("double",))
         assert await asyncio.to_thread(self.entered.wait, PATIENCE_S)
         return future

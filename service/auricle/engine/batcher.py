@@ -14,7 +14,7 @@ import math
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -67,7 +67,8 @@ def choose(turns: Iterable[Sequence[Entry]], settings: BatchSettings, now: float
     dropped: list[Entry] = []
     limit = settings.max_segments
     shape: tuple[int, ...] | None = None
-    queues = [iter(turn) for turn in turns]
+    # Lazily: of a thousand callers that wait, those that fill the batch are looked at and no more.
+    queues: Iterable[Iterator[Entry]] = map(iter, turns)
     while queues and len(taken) < limit:
         left = []
         for queue in queues:
@@ -186,20 +187,23 @@ class Batcher:
     def _remove(self, taken: Sequence[Entry], dropped: Sequence[Entry]) -> None:
         """Takes entries off their queues; callers that were served go to the back."""
         gone = {id(entry) for entry in (*taken, *dropped)}
+        self._count -= len(gone)
         left = len(gone)
-        for caller in list(self._queues):
+        changed = []
+        for caller, queue in self._queues.items():
             if not left:
                 break
-            queue = self._queues[caller]
-            served = False
+            before = left
             while queue and id(queue[0]) in gone:
                 queue.popleft()
-                left, served = left - 1, True
-            if not queue:
-                del self._queues[caller]
-            elif served:
+                left -= 1
+            if left < before:
+                changed.append(caller)
+        for caller in changed:
+            if self._queues[caller]:
                 self._queues.move_to_end(caller)
-        self._count -= len(gone)
+            else:
+                del self._queues[caller]
 
     def _run_batch(self, entries: Sequence[Entry]) -> list[tuple[Entry, Outcome | AuricleError]]:
         begun = time.monotonic()
@@ -207,6 +211,8 @@ class Batcher:
         try:
             arrays = self._run(outputs, [entry.tensor for entry in entries])
             answers = [{name: arrays[name][row] for name in entry.outputs} for row, entry in enumerate(entries)]
+            # Once a tensor: a look at every row on its own costs as much as a small model.
+            suspect = not all(np.isfinite(arrays[name]).all() for name in outputs)
         except Exception as error:
             self._tell(error, len(entries))
             if len(entries) == 1:
@@ -219,10 +225,10 @@ class Batcher:
         number = next(self._numbers)
         results: list[tuple[Entry, Outcome | AuricleError]] = []
         for entry, own in zip(entries, answers, strict=True):
-            if all(np.isfinite(values).all() for values in own.values()):
-                results.append((entry, Outcome(own, number, begun - entry.since, run_s)))
-            else:
+            if suspect and not all(np.isfinite(values).all() for values in own.values()):
                 results.append((entry, InternalError("the model gave a non-finite value for this segment")))
+            else:
+                results.append((entry, Outcome(own, number, begun - entry.since, run_s)))
         return results
 
     def _tell(self, error: Exception | None, segments: int) -> None:

@@ -45,6 +45,7 @@ class Graph:
         self.bundle, self.features, self.layout = parse_bundle(raw, where=where)
         self.size_bytes = self._session.size_bytes
         self._dtype = self._check_input(where)
+        self._as_given = self.layout.segment_axes in (("frames", "bands"), ("samples",))
         self._tensors = {tensor.name: tensor for tensor in self._session.outputs}
         for index, spec in enumerate(self.bundle.heads):
             self._check_output(spec, f"{where}: heads[{index}]")
@@ -63,10 +64,8 @@ class Graph:
             return {name: np.stack([answer[name].reshape(-1) for answer in alone]) for name in outputs}
         count = len(segments)
         rows = max(count, self.least_rows)
-        first = self._arrange(segments[0])
-        batch = np.empty((rows, *first.shape), self._dtype)
-        batch[0] = first
-        for row in range(1, rows):
+        batch = np.empty((rows, *self._arrange(segments[0]).shape), self._dtype)
+        for row in range(rows):
             batch[row] = self._arrange(segments[min(row, count - 1)])
         answers = self._infer(outputs, batch)
         for name, array in answers.items():
@@ -83,6 +82,8 @@ class Graph:
 
     def _arrange(self, segment: NDArray[np.float32]) -> NDArray[np.float32]:
         """A segment (frames, bands) or (samples,) in the axes that the model's input has."""
+        if self._as_given:
+            return segment
         axes = self.layout.segment_axes
         if [axis for axis in axes if axis != "1"] == ["bands", "frames"]:
             segment = segment.T
@@ -91,10 +92,6 @@ class Graph:
                 segment = np.expand_dims(segment, place)
         return segment
 
-    @property
-    def _input(self) -> TensorInfo:
-        return next(tensor for tensor in self._session.inputs if tensor.name == self.bundle.input.tensor)
-
     def _check_input(self, where: str) -> str:
         names = [tensor.name for tensor in self._session.inputs]
         wanted = self.bundle.input.tensor
@@ -102,7 +99,8 @@ class Graph:
             raise BundleError(
                 f"{where}: input.tensor is {wanted!r}, but the graph takes {names}; a bundle has exactly one input"
             )
-        tensor, axes = self._input, self.layout.axes
+        self._input, axes = self._session.inputs[0], self.layout.axes
+        tensor = self._input
         if len(tensor.shape) != len(axes):
             raise BundleError(
                 f"{where}: input.layout {','.join(axes)!r} has {len(axes)} axes, but tensor {wanted!r} has "
