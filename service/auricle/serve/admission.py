@@ -163,7 +163,8 @@ class Admission:
         now = self._clock()
         turn = min(max(self._next_s, now + LEAST_RETRY_S), now + LONGEST_RETRY_S)
         self._next_s = turn + max(self._pace_s, REFUSAL_EVERY_S)
-        return turn - now
+        # Whole hundredths: few different answers, which the door can keep.
+        return round(turn - now, 2)
 
     def _end_call(self, client: str, who: _Client) -> None:
         now = self._clock()

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_status import rpc_status
 
 from auricle.config import ServerSettings, TlsSettings
-from auricle.errors import ProtocolError, UnavailableError
+from auricle.errors import BusyError, ProtocolError, UnavailableError
 from auricle.serve.admission import Admission, client_of
 from auricle.serve.api import Api
 from auricle.serve.status import to_status
@@ -35,6 +35,7 @@ REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 ENVELOPE_BYTES = 1024 * 1024
 QUIET_S = 0.1
 LINGER_S = 1.0
+REFUSALS_KEPT = 1024
 
 
 class _Calls:
@@ -42,6 +43,7 @@ class _Calls:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._refusals: dict[tuple[str, float | None], grpc.Status] = {}
         self._ended = False
         self._last = 0.0
         self._idle = asyncio.Event()
@@ -106,7 +108,19 @@ class _Calls:
             if not self._ended:
                 raise error
             error = UnavailableError("the server shut down before the call ended", reason="DRAINING")
-        await context.abort_with_status(rpc_status.to_status(to_status(error)))
+        await context.abort_with_status(self._status(error))
+
+    def _status(self, error: BaseException) -> grpc.Status:
+        if not isinstance(error, BusyError):
+            return rpc_status.to_status(to_status(error))
+        # Under overload one refusal is like another, and must cost next to nothing.
+        key = (error.message, error.retry_after_s)
+        status = self._refusals.get(key)
+        if status is None:
+            if len(self._refusals) >= REFUSALS_KEPT:
+                self._refusals.clear()
+            status = self._refusals[key] = rpc_status.to_status(to_status(error))
+        return status
 
 
 class _AudioService:
