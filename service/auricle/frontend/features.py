@@ -25,6 +25,8 @@ __all__ = ["FeatureStream", "features", "features_batch", "normalize"]
 
 Array = npt.NDArray[np.float32]
 
+_FLOAT32 = np.dtype(np.float32)
+_PLAIN = 0x1 | 0x100  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED
 _PLANS_KEPT = 64
 _plans: OrderedDict[FeatureSpec, _kernels.Plan] = OrderedDict()
 _plans_lock = Lock()
@@ -48,13 +50,13 @@ def _plan(spec: FeatureSpec) -> _kernels.Plan:
 
 def _waveform(x: Any) -> Array:
     """``x`` as the kernels read it: one-dimensional, native float32, aligned and contiguous; copied only if not."""
+    # A stream asks this fifty times a second; NumPy has one dtype object for native float32.
+    if type(x) is np.ndarray and x.dtype is _FLOAT32 and x.ndim == 1 and x.flags.num & _PLAIN == _PLAIN:
+        return x
     if not isinstance(x, np.ndarray) or x.dtype != np.float32 or x.ndim != 1:
         kind = f"{x.dtype} array of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
         raise OptionError(f"the waveform is a {kind}; give a one-dimensional float32 array", field="x")
-    flags = x.flags
-    if flags.c_contiguous and flags.aligned and x.dtype.isnative:
-        return x
-    return np.require(x.astype(np.float32), requirements=["C", "A"])
+    return np.require(x, np.float32, ["C", "A"])
 
 
 def _destination(out: Array | None, frames: int, bands: int) -> Array:
