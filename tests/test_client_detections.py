@@ -52,7 +52,7 @@ def test_nothing_is_told_within_the_suppression() -> None:
 
 
 def test_an_unsure_answer_is_none() -> None:
-    assert told("A.aA", threshold=0.8) == [("a", 0.5)]
+    assert told("A.aA") == [("a", 0.5)]
 
 
 def test_other_events_and_other_heads_are_passed_over() -> None:

@@ -28,7 +28,7 @@ class Detector:
     label with at least ``threshold``; then nothing is told for ``suppression_s``, and the same label not again before
     a segment in which it was not heard. tfjs's speech commands do the first two.
 
-        detector = Detector(threshold=0.8)
+        detector = Detector()
         for event in client.stream_classify(sound, model="digits", hop_s=0.25):
             if detection := detector.take(event):
                 print(detection.label)
@@ -46,8 +46,8 @@ class Detector:
     def __init__(
         self,
         *,
-        threshold: float = 0.75,
-        suppression_s: float = 0.75,
+        threshold: float = 0.7,
+        suppression_s: float = 1.0,
         ignored: Collection[str] = ("background", "_background_noise_", "_unknown_"),
         head: str | None = None,
     ) -> None:
