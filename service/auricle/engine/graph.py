@@ -160,7 +160,7 @@ class Graph:
         """
         outputs = tuple(dict.fromkeys(spec.tensor for spec in self.bundle.heads))
         try:
-            segments = [self._noise(seed) for seed in range(max(TRIAL_SIZES))]
+            segments = [self.noise(seed) for seed in range(max(TRIAL_SIZES))]
             first = self._arrange(segments[0])
             alone = self._infer(outputs, first[np.newaxis] if self.batches else first)
             runs = {size: self.run(outputs, segments[:size]) for size in TRIAL_SIZES if self.batches}
@@ -172,7 +172,8 @@ class Graph:
         shapes = {name: array.shape[1:] if runs else array.shape for name, array in alone.items()}
         return {name: tuple(int(size) for size in shape) for name, shape in shapes.items()}
 
-    def _noise(self, seed: int) -> NDArray[np.float32]:
+    def noise(self, seed: int) -> NDArray[np.float32]:
+        """A segment of noise as the model takes it in: (frames, bands) or (samples,)."""
         rate = self.bundle.audio.sample_rate_hz
         length = self.bundle.segment.length
         generator = np.random.default_rng(seed)

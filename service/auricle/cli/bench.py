@@ -1,0 +1,89 @@
+"""``bench``: the batch size and the threads that serve a model fastest on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auricle.cli.configuration import config_option
+from auricle.cli.output import console, print_json, table, working
+from auricle.cli.places import default_models_dir
+from auricle.cli.settings import json_option, models_option
+from auricle.errors import NotFoundError, OptionError
+
+if TYPE_CHECKING:
+    from auricle.engine.tuning import Cost
+
+__all__ = ["bench"]
+
+
+@click.command()
+@click.argument("model", metavar="NAME|FILE")
+@models_option
+@click.option("--threads", metavar="N,N,…", help="Threads to try (default: powers of two up to all cores).")
+@click.option("--rounds", type=click.IntRange(min=1), default=9, show_default=True, help="Runs of each batch size.")
+@json_option
+@config_option
+def bench(model: str, models: Path | None, threads: str | None, rounds: int, as_json: bool) -> None:
+    """Measures what one segment costs by batch size and threads, and names the flags that serve it best.
+
+    The model runs alone on noise: nothing of decoding, features or transport is in the figures.
+
+    \b
+      auricle bench voice
+      auricle bench ./birds.onnx --threads 1,4 --json
+    """
+    from auricle.config import SessionSettings
+    from auricle.engine.tuning import best, measure
+
+    path = _path(model, models or default_models_dir())
+    counts = _counts(threads)
+    with working(f"measuring {path.name}"):
+        costs = list(measure(path, SessionSettings(), threads=counts, rounds=rounds))
+    chosen = best(costs)
+    if as_json:
+        for cost in costs:
+            print_json({**asdict(cost), "best": cost is chosen})
+        return
+    _show(costs, chosen)
+
+
+def _show(costs: list[Cost], chosen: Cost) -> None:
+    numbers = ("threads", "batch", "ms/segment", "segments/s", "CPU ms/segment")
+    made = table(*numbers, "", right=numbers)
+    for cost in costs:
+        figures = f"{cost.wall_s * 1e3:.3f}", f"{1 / cost.wall_s:.0f}", f"{cost.cpu_s * 1e3:.3f}"
+        made.add_row(str(cost.threads), str(cost.batch), *figures, "best" if cost is chosen else "")
+    console().print(made)
+    click.echo(f"\nauricle serve --session-threads {chosen.threads} --batch-max-segments {chosen.batch}")
+
+
+def _path(model: str, models_dir: Path) -> Path:
+    """A file, or the newest version of that name in the directory."""
+    from auricle.engine.repository import scan, version_key
+
+    if model.endswith(".onnx"):
+        if not Path(model).is_file():
+            raise NotFoundError(f"no file {model}")
+        return Path(model)
+    found = [file for file in scan(models_dir) if file.name == model]
+    if not found:
+        raise NotFoundError(f"no model {model!r} in {models_dir}; auricle models list shows what there is")
+    return max(found, key=lambda file: version_key(file.version or "")).path
+
+
+def _counts(text: str | None) -> list[int]:
+    if text is None:
+        from auricle.engine.session import cores
+
+        return sorted({1 << power for power in range(cores().bit_length())} | {cores()})
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise OptionError(f"--threads must be whole numbers above 0 with commas between, but is {text!r}")
+    return counts

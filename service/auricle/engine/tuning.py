@@ -1,0 +1,64 @@
+"""Tuning: what a model's segment costs by batch size and threads, measured."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from auricle.config import SessionSettings
+from auricle.engine.graph import Graph
+
+__all__ = ["BATCHES", "Cost", "best", "measure"]
+
+BATCHES = (1, 2, 4, 8, 16, 32)
+# A larger batch or more threads must save so much of the time to be worth the wait or the cores.
+WORTH = 0.03
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """Of one segment in a batch: seconds by the clock and of the processor, medians of the rounds."""
+
+    threads: int
+    batch: int
+    wall_s: float
+    cpu_s: float
+
+
+def measure(
+    path: Path,
+    settings: SessionSettings,
+    *,
+    threads: Sequence[int],
+    batches: Sequence[int] = BATCHES,
+    rounds: int = 5,
+) -> Iterator[Cost]:
+    """Runs noise through the model, the batch sizes in turn so that what slows the machine slows them all.
+
+    A model that is served at batch 1 is measured there alone. Raises BundleError where it cannot be loaded.
+    """
+    for count in threads:
+        graph = Graph(path, replace(settings, threads=count))
+        outputs = tuple(dict.fromkeys(spec.tensor for spec in graph.bundle.heads))
+        sizes = [size for size in batches if size == 1 or graph.batches]
+        segments = [graph.noise(seed) for seed in range(max(sizes))]
+        found: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
+        for _ in range(rounds):
+            for size in sizes:
+                wall_s, cpu_s = time.perf_counter(), time.process_time()
+                graph.run(outputs, segments[:size])
+                found[size].append(((time.perf_counter() - wall_s) / size, (time.process_time() - cpu_s) / size))
+        for size, laps in found.items():
+            wall, cpu = (statistics.median(values) for values in zip(*laps, strict=True))
+            yield Cost(threads=count, batch=size, wall_s=wall, cpu_s=cpu)
+
+
+def best(costs: Iterable[Cost]) -> Cost:
+    """The fewest threads and the smallest batch among those that come near the least time a segment."""
+    found = list(costs)
+    least_s = min(cost.wall_s for cost in found)
+    near = [cost for cost in found if cost.wall_s <= least_s * (1 + WORTH)]
+    return min(near, key=lambda cost: (cost.threads, cost.batch))

@@ -1,0 +1,61 @@
+"""Tuning: which batch sizes and threads are tried, and which of them is named the best."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import models
+from auricle.cli.group import auricle
+from auricle.config import SessionSettings
+from auricle.engine.tuning import Cost, best, measure
+from auricle.errors import NotFoundError, OptionError
+
+
+def cost(threads: int, batch: int, wall_s: float) -> Cost:
+    return Cost(threads=threads, batch=batch, wall_s=wall_s, cpu_s=wall_s)
+
+
+def test_every_batch_size_is_measured_with_every_number_of_threads(tmp_path: Path) -> None:
+    path = models.write_embedder(tmp_path / "e.onnx")
+    costs = list(measure(path, SessionSettings(), threads=[1, 2], batches=[1, 4], rounds=2))
+    assert [(cost.threads, cost.batch) for cost in costs] == [(1, 1), (1, 4), (2, 1), (2, 4)]
+    assert all(cost.wall_s > 0 and cost.cpu_s >= 0 for cost in costs)
+
+
+def test_a_model_that_runs_alone_is_measured_alone(tmp_path: Path) -> None:
+    path = models.write_embedder(tmp_path / "e.onnx", batch=1)
+    assert [cost.batch for cost in measure(path, SessionSettings(), threads=[1], rounds=1)] == [1]
+
+
+def test_the_best_is_the_least_that_comes_near_the_fastest() -> None:
+    assert best([cost(1, 1, 5.0), cost(1, 8, 2.0), cost(1, 16, 1.99), cost(2, 16, 1.98)]) == cost(1, 8, 2.0)
+    assert best([cost(1, 8, 2.0), cost(2, 8, 1.2), cost(2, 4, 1.5)]) == cost(2, 8, 1.2)
+
+
+def test_the_command_names_the_flags_and_prints_a_line_a_measurement(tmp_path: Path) -> None:
+    models.write_embedder(tmp_path / "tiny" / "9.onnx")
+    models.write_embedder(tmp_path / "tiny" / "10.onnx", batch=1)  # the newest is the one that is measured
+    command = ["bench", "tiny", "--models", str(tmp_path), "--threads", "1", "--rounds", "1"]
+    shown = CliRunner().invoke(auricle, command, catch_exceptions=False)
+    assert shown.output.endswith("auricle serve --session-threads 1 --batch-max-segments 1\n")
+    lines = CliRunner().invoke(auricle, [*command, "--json"], catch_exceptions=False).output.splitlines()
+    assert [(line["threads"], line["batch"], line["best"]) for line in map(json.loads, lines)] == [(1, 1, True)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["absent"], NotFoundError),
+        (["./absent.onnx"], NotFoundError),
+        (["tiny", "--threads", "0"], OptionError),
+        (["tiny", "--threads", "many"], OptionError),
+    ],
+)
+def test_what_cannot_be_measured_is_named(tmp_path: Path, arguments: list[str], error: type[Exception]) -> None:
+    models.write_embedder(tmp_path / "tiny.onnx")
+    with pytest.raises(error):
+        CliRunner().invoke(auricle, ["bench", *arguments, "--models", str(tmp_path)], catch_exceptions=False)
