@@ -347,7 +347,9 @@ def test_models_are_listed_shown_and_removed(run: Any, tmp_path: Path) -> None:
         write_embedder(tmp_path / "tones" / f"{version}.onnx", version=version)
     flat = write_classifier(tmp_path / "scenes.onnx", name="scenes")
     lines = run("models", "list", "--models", tmp_path, "--json").lines
+    # What comes with auricle is listed too: it answers.
     assert [(each["name"], each["version"], each["newest"]) for each in lines] == [
+        ("digits", "1", True),
         ("scenes", "1", True),
         ("tones", "2", True),
         ("tones", "1", False),
