@@ -99,7 +99,7 @@ def empty_server(pipe: Connection, core: int) -> None:
     async def serve() -> None:
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
         service, method = METHOD.strip("/").split("/")
-        handler = grpc.unary_unary_rpc_method_handler(nothing)
+        handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(nothing)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -115,8 +115,9 @@ async def _occupy(address: str, request: bytes, seconds: float) -> None:
     import grpc
 
     async with grpc.aio.insecure_channel(address) as channel:
+        embed: Any = channel.unary_unary(METHOD)
         try:
-            await channel.unary_unary(METHOD)(request, timeout=seconds)
+            await embed(request, timeout=seconds)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise

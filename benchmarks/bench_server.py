@@ -1,6 +1,6 @@
 """What does the server add to the model? Requests a second, latencies and CPU beside a bare onnxruntime loop.
 
-    python benchmarks/bench_server.py [--models DIR] [--quick] [--json]
+    python benchmarks/bench_server.py [--models DIR] [--peers naive,litserve] [--quick] [--json]
 
 The server and the bare loop share one core, one after the other, the load generator has another; onnxruntime has
 one thread in both. Every answer is compared with the bare loop's; the exit code is 1 where one differs.
@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import multiprocessing
 import os
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +31,15 @@ from auricle.v1 import auricle_pb2 as pb
 from bare import BATCHES, Lap, loop
 from loadgen import Burst, Load, generate
 from plain import PlainVoice, cosine
+from processes import cpu_s, pss_bytes, server_process, worker
+from stacks import STACKS, running, tree_cpu_s
 from workloads import Workload, make_workloads
 
 Floats = NDArray[np.float32]
 
 CALLERS = (1, 8, 32)
 COLUMNS = (
+    "server",
     "callers",
     "req/s",
     "quartiles",
@@ -51,9 +52,7 @@ COLUMNS = (
     "of bare, CPU",
     "generator busy",
 )
-SPAWN = multiprocessing.get_context("spawn")
-START_S = 60.0
-TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
+OURS = "auricle"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,72 +76,26 @@ class Piece:
     generator_busy: float
 
 
-def serve(settings: ServerSettings, core: int) -> None:
-    """The server process's main."""
-    import structlog
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A server under load: its processor time so far, its load generator, and the wire forms that it speaks."""
 
-    from auricle.serve.lifecycle import run
-
-    os.sched_setaffinity(0, {core})
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
-    run(settings)
-
-
-@contextlib.contextmanager
-def server_process(models_dir: Path, core: int) -> Iterator[tuple[str, int]]:
-    """A server on a free port; gives its address and process id."""
-    with tempfile.TemporaryDirectory() as folder:
-        port_file = Path(folder) / "port"
-        settings = ServerSettings(
-            models_dir=models_dir,
-            listen="127.0.0.1:0",
-            watch=False,
-            port_file=port_file,
-            session=SessionSettings(threads=1),
-        )
-        process = SPAWN.Process(target=serve, args=(settings, core), daemon=True)
-        process.start()
-        try:
-            end = time.monotonic() + START_S
-            while not port_file.exists():
-                if not process.is_alive() or time.monotonic() > end:
-                    raise RuntimeError(f"the server did not start within {START_S:g} s; its log is above")
-                time.sleep(0.05)
-            assert process.pid is not None
-            yield f"127.0.0.1:{port_file.read_text().strip()}", process.pid
-        finally:
-            process.terminate()
-            process.join(START_S)
+    cpu_s: Callable[[], float]
+    generator: Any
+    request: Callable[[bytes], bytes]
+    vector: Callable[[bytes], Floats]
 
 
-@contextlib.contextmanager
-def worker(target: Any, *args: Any) -> Iterator[Any]:
-    """A process that answers through a pipe, which is given; None ends it."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=target, args=(theirs, *args), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield ours
-        ours.send(None)
-        process.join(10.0)
-    finally:
-        process.terminate()
-        process.join(10.0)
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time of a process so far, its threads included, in steps of 10 ms."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
+def vector_of(reply: bytes) -> Floats:
+    """The one vector of an EmbedResponse in wire form."""
+    (answer,) = pb.EmbedResponse.FromString(reply).embeddings
+    return np.array(answer.vector.floats.values, np.float32)
 
 
 class Bench:
     """The processes, and what is measured on them."""
 
-    def __init__(self, *, server: tuple[str, int], generator: Any, bare: Any, plan: Plan) -> None:
-        self._pid = server[1]
-        self._generator = generator
+    def __init__(self, *, bare: Any, plan: Plan) -> None:
         self._bare = bare
         self._plan = plan
         self.worst_cosine = 1.0
@@ -161,22 +114,23 @@ class Bench:
             costs[batch] = min(lap.cpu_s / lap.segments for lap in laps) * 1e3
         return costs
 
-    def burst(self, load: Load) -> Burst:
+    def burst(self, target: Target, workload: Workload, *, callers: int, calls: int) -> Burst:
         """A run of the load generator."""
-        self._generator.send(load)
-        found: Burst = self._generator.recv()
+        requests = [target.request(request) for request in workload.requests]
+        target.generator.send(Load(requests=requests, callers=callers, calls=calls))
+        found: Burst = target.generator.recv()
         return found
 
-    def piece(self, workload: Workload, callers: int, batch: int, wanted: list[Floats]) -> Piece:
-        """The bare loop, then the server under so many callers."""
+    def piece(self, target: Target, workload: Workload, callers: int, batch: int, wanted: list[Floats]) -> Piece:
+        """The bare loop, then a server under so many callers."""
         lap = self.lap(batch, self._plan.bare_s)
         bare_rate = lap.segments / lap.wall_s / workload.segments
         bare_cpu_s = lap.cpu_s / lap.segments * workload.segments
         calls = max(1, round(self._plan.piece_s * bare_rate / callers))
-        before = cpu_s(self._pid)
-        burst = self.burst(Load(requests=workload.requests, callers=callers, calls=calls))
-        spent_s = (cpu_s(self._pid) - before) / len(burst.replies)
-        self._check(burst, wanted)
+        before = target.cpu_s()
+        burst = self.burst(target, workload, callers=callers, calls=calls)
+        spent_s = (target.cpu_s() - before) / len(burst.replies)
+        self._check(target, burst, wanted)
         rate = len(burst.replies) / (burst.ended_s - burst.begun_s)
         return Piece(
             requests_per_s=rate,
@@ -187,11 +141,9 @@ class Bench:
             generator_busy=burst.cpu_s / (burst.ended_s - burst.begun_s),
         )
 
-    def _check(self, burst: Burst, wanted: list[Floats]) -> None:
+    def _check(self, target: Target, burst: Burst, wanted: list[Floats]) -> None:
         for which, reply in burst.replies:
-            (answer,) = pb.EmbedResponse.FromString(reply).embeddings
-            vector = np.array(answer.vector.floats.values, np.float32)
-            self.worst_cosine = min(self.worst_cosine, cosine(vector, wanted[which]))
+            self.worst_cosine = min(self.worst_cosine, cosine(target.vector(reply), wanted[which]))
 
 
 def pooled(vectors: Floats, workload: Workload) -> list[Floats]:
@@ -200,10 +152,11 @@ def pooled(vectors: Floats, workload: Workload) -> list[Floats]:
     return [(mean / np.linalg.norm(mean)).astype(np.float32) for mean in means]
 
 
-def show(report: harness.Report, workload: Workload, found: dict[int, list[Piece]]) -> None:
+def show(report: harness.Report, workload: Workload, found: dict[tuple[str, int], list[Piece]]) -> None:
     """A table of one workload, and its figures for --json."""
-    rows, figures = [], {}
-    for callers, pieces in found.items():
+    rows: list[tuple[object, ...]] = []
+    figures: dict[str, dict[int, Any]] = {}
+    for (name, callers), pieces in found.items():
         rate = harness.spread(piece.requests_per_s for piece in pieces)
         spent = harness.spread(piece.cpu_ms for piece in pieces)
         share = harness.spread(piece.of_bare for piece in pieces)
@@ -213,6 +166,7 @@ def show(report: harness.Report, workload: Workload, found: dict[int, list[Piece
         busy = harness.spread(piece.generator_busy for piece in pieces).median
         rows.append(
             (
+                name,
                 callers,
                 f"{rate.median:.1f}",
                 f"{rate.low:.1f}..{rate.high:.1f}",
@@ -226,7 +180,7 @@ def show(report: harness.Report, workload: Workload, found: dict[int, list[Piece
                 f"{busy:.0%}",
             )
         )
-        figures[callers] = {
+        figures.setdefault(name, {})[callers] = {
             "requests_per_s": asdict(rate),
             "latency_ms": {"p50": p50, "p95": p95, "p99": p99, "count": len(latencies)},
             "audio_s_per_s": rate.median * workload.seconds,
@@ -240,12 +194,15 @@ def show(report: harness.Report, workload: Workload, found: dict[int, list[Piece
         COLUMNS,
         rows,
     )
-    report.figures[workload.name] = {"about": workload.about, "segments": workload.segments, "callers": figures}
+    report.figures[workload.name] = {"about": workload.about, "segments": workload.segments, "servers": figures}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", type=Path, help="model directory; voice is pulled into it where it is missing")
+    parser.add_argument(
+        "--peers", default="", help=f"also measure these, by commas: {', '.join(STACKS)}; LitServe is fetched by pip"
+    )
     parser.add_argument("--quick", action="store_true", help="20 seconds; figures are rough")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
     args = parser.parse_args()
@@ -258,13 +215,30 @@ def main() -> int:
     report = harness.Report(benchmark="server", as_json=args.json)
     workloads = make_workloads(PlainVoice(model))
     segments = [segment for workload in workloads for mels in workload.mels for segment in mels]
-    with (
-        worker(loop, str(model), cores[0], segments) as bare,
-        server_process(model.parent.parent, cores[0]) as server,
-        worker(generate, server[0], cores[1]) as generator,
-    ):
+    settings = ServerSettings(models_dir=model.parent.parent, session=SessionSettings(threads=1))
+    with contextlib.ExitStack() as stack:
+        bare = stack.enter_context(worker(loop, str(model), cores[0], segments))
+        address, pid = stack.enter_context(server_process(settings, [cores[0]]))
+        targets = {
+            OURS: Target(
+                cpu_s=partial(cpu_s, pid),
+                generator=stack.enter_context(worker(generate, address, cores[1])),
+                request=bytes,
+                vector=vector_of,
+            )
+        }
+        for name in filter(None, args.peers.split(",")):
+            peer = STACKS[name]
+            peer_address, peer_pid = stack.enter_context(running(peer, model, cores[0]))
+            targets[peer.name] = Target(
+                cpu_s=partial(tree_cpu_s, peer_pid),
+                generator=stack.enter_context(worker(generate, peer_address, cores[1])),
+                request=peer.request,
+                vector=peer.vector,
+            )
         vectors = bare.recv()
-        bench = Bench(server=server, generator=generator, bare=bare, plan=plan)
+        bench = Bench(bare=bare, plan=plan)
+        idle_mb = pss_bytes(pid) / 1e6
         costs = bench.batch_costs()
         batch = min(costs, key=lambda size: costs[size])
         report.say("bare onnxruntime, CPU ms/segment by batch: " + ", ".join(f"{b}: {c:.2f}" for b, c in costs.items()))
@@ -276,13 +250,19 @@ def main() -> int:
             count = len(workload.requests) * workload.segments
             wanted = pooled(vectors[first : first + count], workload)
             first += count
-            bench.burst(Load(requests=workload.requests, callers=max(CALLERS), calls=1))
-            found: dict[int, list[Piece]] = {callers: [] for callers in CALLERS}
+            found: dict[tuple[str, int], list[Piece]] = {(name, callers): [] for callers in CALLERS for name in targets}
+            for target in targets.values():
+                bench.burst(target, workload, callers=max(CALLERS), calls=1)
             for _ in range(plan.rounds):
-                for callers in CALLERS:
-                    found[callers].append(bench.piece(workload, callers, batch, wanted))
+                for name, callers in found:
+                    found[name, callers].append(bench.piece(targets[name], workload, callers, batch, wanted))
             show(report, workload, found)
-    report.goals = [harness.Goal(name="worst 1 - cosine to the bare loop", value=1.0 - bench.worst_cosine, bound=1e-5)]
+        report.figures["server_pss_mb"] = {"idle": idle_mb, "after": pss_bytes(pid) / 1e6}
+        report.say(f"server memory (PSS): {idle_mb:.0f} MB idle, {pss_bytes(pid) / 1e6:.0f} MB after the load")
+    report.goals = [
+        harness.Goal(name="memory idle with voice loaded", value=idle_mb, bound=150.0, unit=" MB"),
+        harness.Goal(name="worst 1 - cosine to the bare loop", value=1.0 - bench.worst_cosine, bound=1e-5),
+    ]
     return report.close()
 
 

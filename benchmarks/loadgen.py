@@ -1,4 +1,4 @@
-"""A load generator in a process of its own: closed-loop callers over gRPC, one connection each."""
+"""A load generator in a process of its own: closed-loop callers over gRPC or HTTP, one connection each."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ def generate(pipe: Connection, address: str, core: int) -> None:
 
 
 async def _serve(pipe: Connection, address: str) -> None:
+    if address.startswith("http://"):
+        return await _serve_http(pipe, address.removeprefix("http://"))
     channels: list[grpc.aio.Channel] = []
     calls: list[Embed] = []
     try:
@@ -68,6 +70,37 @@ async def _serve(pipe: Connection, address: str) -> None:
             pipe.send(await _run(load, calls[: load.callers]))
     finally:
         await asyncio.gather(*(channel.close() for channel in channels))
+
+
+async def _serve_http(pipe: Connection, address: str) -> None:
+    while (load := await asyncio.to_thread(pipe.recv)) is not None:
+        # Servers close connections that were idle between two loads.
+        calls, writers = [], []
+        for _ in range(load.callers):
+            embed, writer = await _http_caller(address)
+            calls.append(embed)
+            writers.append(writer)
+        pipe.send(await _run(load, calls))
+        for writer in writers:
+            writer.close()
+
+
+async def _http_caller(address: str) -> tuple[Embed, asyncio.StreamWriter]:
+    """POST /predict over a connection that stays open."""
+    host, _, port = address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+
+    async def embed(body: bytes) -> bytes:
+        head = f"POST /predict HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
+        writer.write(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        status, _, fields = answer.partition(b"\r\n")
+        if b" 200 " not in status:
+            raise RuntimeError(f"the peer said {status.decode(errors='replace')}")
+        lengths = [line for line in fields.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        return await reader.readexactly(int(lengths[0].partition(b":")[2]))
+
+    return embed, writer
 
 
 async def _run(load: Load, calls: Sequence[Embed]) -> Burst:

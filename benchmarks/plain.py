@@ -54,7 +54,11 @@ class PlainVoice:
 
     def segments(self, wave: Floats) -> Floats:
         """One vector a segment, f32 (n, 256)."""
-        (vectors,) = self._session.run(["embedding"], {"mels": self.mels(wave)})
+        return self.run(self.mels(wave))
+
+    def run(self, mels: Floats) -> Floats:
+        """The model alone: f32 (n, 160, 40) to f32 (n, 256)."""
+        (vectors,) = self._session.run(["embedding"], {"mels": mels})
         found: Floats = vectors
         return found
 

@@ -70,7 +70,7 @@ def press(pipe: Connection, address: str, core: int) -> None:
 async def _serve(pipe: Connection, address: str) -> None:
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
     channels = [grpc.aio.insecure_channel(address, options) for _ in range(CONNECTIONS)]
-    calls = [channel.unary_unary(METHOD) for channel in channels]
+    calls: list[Any] = [channel.unary_unary(METHOD) for channel in channels]
     try:
         await asyncio.gather(*(channel.channel_ready() for channel in channels))
         while (pressure := await asyncio.to_thread(pipe.recv)) is not None:
@@ -157,5 +157,5 @@ def _retry_s(error: grpc.aio.AioRpcError) -> float:
             for packed in status_pb2.Status.FromString(value).details:
                 retry = error_details_pb2.RetryInfo()
                 if packed.Unpack(retry):
-                    return retry.retry_delay.ToNanoseconds() / 1e9
+                    return float(retry.retry_delay.ToNanoseconds() / 1e9)
     return 0.0
