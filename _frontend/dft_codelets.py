@@ -12,8 +12,8 @@ from codelets import ZERO, Complex, Graph, Printer, Term, dft
 
 __all__ = ["COMPLEX_SIZES", "REAL_SIZES", "header"]
 
-REAL_SIZES = (12, 14, 15, 20, 21, 28, 30)
-COMPLEX_SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16)
+REAL_SIZES = (14, 15, 20, 21, 28, 30)
+COMPLEX_SIZES = (2, 3, 4, 6, 7, 8, 9, 10, 12, 14, 15, 16)
 WIDEST = 16  # lanes; rows of results are padded to whole vectors
 
 
