@@ -18,7 +18,8 @@ def planes(count: int) -> Planes:
 
 
 def test_an_epoch_has_every_clip_once_and_its_backgrounds() -> None:
-    steps = list(_order([np.array([place]) for place in range(70)], 7, Fitting(epochs=2, batch=32), np.random.default_rng(1)))
+    clips = [np.array([place]) for place in range(70)]
+    steps = list(_order(clips, 7, Fitting(epochs=2, batch=32), np.random.default_rng(1)))
     assert len(steps) == 6
     for epoch in (steps[:3], steps[3:]):
         assert sorted(np.concatenate([sounds for sounds, _ in epoch])) == list(range(70))
