@@ -26,7 +26,7 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 async def server(tmp_path: Path) -> AsyncIterator[Live]:
     write_embedder(tmp_path / "tiny.onnx")
     write_classifier(tmp_path / "labels.onnx")
-    async with live_server(tmp_path, limits=Limits(idle_s=0.2), default_model="tiny") as running:
+    async with live_server(tmp_path, default_model="tiny") as running:
         yield running
         await assert_clean(running)
 
@@ -183,12 +183,15 @@ async def test_a_bad_stream_ends_with_its_reason(server: Live, case: str) -> Non
     assert (failed.code, failed.reason) == (code, reason)
 
 
-async def test_a_silent_stream_is_ended_at_the_idle_time_out(server: Live) -> None:
-    call = server.audio.StreamEmbed()
-    await call.write(config())
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        async for _ in call:
-            pass
+async def test_a_silent_stream_is_ended_at_the_idle_time_out(tmp_path: Path) -> None:
+    write_embedder(tmp_path / "tiny.onnx")
+    async with live_server(tmp_path, limits=Limits(idle_s=0.2)) as running:
+        call = running.audio.StreamEmbed()
+        await call.write(config())
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in call:
+                pass
+        await assert_clean(running)
     failed = failure(caught.value)
     assert (failed.code, failed.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "STREAM_IDLE")
 
