@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -26,7 +27,7 @@ INPUT_NAME = "audio_clip"
 SERVED_RATES_HZ = range(4000, 192_001)
 
 
-class BaseWriter:
+class BaseWriter(ABC):
     """Writes metadata into an ONNX model.
 
     ``populate`` gives a bundle: the model with its description under ``auricle.bundle``, and beside it the view,
@@ -168,8 +169,9 @@ class BaseWriter:
         return bytearray(self._model.with_metadata(json.dumps(bundle, ensure_ascii=False), view))
 
     @classmethod
+    @abstractmethod
     def _default_output(cls) -> OutputMd:
-        raise NotImplementedError
+        """The output that a model is described with where nothing says more."""
 
     @classmethod
     def _from_info(
