@@ -237,7 +237,7 @@ def test_a_bad_file_does_not_stop_the_others(run: Any, embedders: Path, clips: l
         (["embed", "{clip}", "--model", "nobody"], 4, "loaded are"),
         (["embed", "{clip}", "--model", "tones", "--version", "7"], 4, "no version '7'"),
         (["embed", "{clip}", "--head", "x"], 3, "no head 'x'"),
-        (["classify", "{clip}"], 3, "no classification head"),
+        (["classify", "{clip}", "--model", "tones"], 3, "no classification head"),
         (["embed", "{clip}", "--hop-s", "-1"], 3, "hop"),
         (["embed", "{clip}", "--server", "127.0.0.1:1"], 5, "auricle serve"),
         (["embed", "{clip}", "--server", "127.0.0.1:1", "--tls-key", "x"], 3, "go together"),

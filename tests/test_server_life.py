@@ -198,3 +198,20 @@ async def test_a_stream_outlives_sigterm_until_the_grace_period_ends_it_with_una
     assert await asyncio.to_thread(process.wait, 60) == 0
     assert process.stderr is not None
     process.stderr.close()
+
+
+async def test_a_call_that_names_no_model_gets_the_only_one_that_can_answer_it(tmp_path: Path) -> None:
+    write_embedder(tmp_path / "tiny.onnx")
+    async with live_server(tmp_path, bundled=True) as server:
+        embedded = await server.audio.Embed(pb.EmbedRequest(audio=pcm(noise(1.0))))
+        classified = await server.audio.Classify(pb.ClassifyRequest(audio=pcm(noise(1.0))))
+        assert (embedded.model.name, classified.model.name) == ("tiny", "digits")
+        write_classifier(tmp_path / "labels.onnx")
+        await server.server.repository.refresh()
+        classified = await server.audio.Classify(pb.ClassifyRequest(audio=pcm(noise(1.0))))
+        assert classified.model.name == "labels"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.audio.Embed(pb.EmbedRequest(audio=pcm(noise(1.0))))
+        failed = failure(caught.value)
+        assert (failed.code, failed.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MODEL_REQUIRED")
+        assert "labels, tiny" in failed.message

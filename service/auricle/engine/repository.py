@@ -15,6 +15,7 @@ from auricle.config import BatchSettings, SessionSettings
 from auricle.engine.graph import Graph
 from auricle.engine.served import ServedModel
 from auricle.errors import BundleError, InvalidArgumentError, NotFoundError
+from auricle.model.heads import HeadKind
 
 __all__ = ["ModelFile", "Repository", "scan", "version_key"]
 
@@ -99,7 +100,7 @@ class Repository:
         self._grace_s = grace_s
         self._on_change = on_change
         self._loaded: dict[Path, tuple[ModelFile, ServedModel | None]] = {}
-        self._found: dict[tuple[str, str], ServedModel] = {}
+        self._found: dict[tuple[str, str, HeadKind | None], ServedModel] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._refreshing = asyncio.Lock()
         self._log = structlog.get_logger()
@@ -115,26 +116,36 @@ class Repository:
         """The version that an empty version selects."""
         return next((model for model in self.models() if model.name == name), None)
 
-    def find(self, name: str, version: str = "") -> ServedModel:
+    def find(self, name: str, version: str = "", *, kind: HeadKind | None = None) -> ServedModel:
         """Resolves a selector; see ModelSelector in the contract.
 
-        Without a name: the default, else the only model of the user's, else the only one that there is, so that a
-        model that comes with the package does not make a lone model of the user's ambiguous.
+        Without a name: the default, else the only model with a head of ``kind``. The user's models come first, so
+        that one that comes with the package makes no lone model of the user's ambiguous, and answers where none
+        of the user's can.
 
         Raises InvalidArgumentError that lists the names where none is given and none is the default, and
         NotFoundError for a name or a version that is not loaded.
         """
-        model = self._found.get((name, version))
+        model = self._found.get((name, version, kind))
         if model is None:
-            model = self._found[name, version] = self._search(name, version)
+            model = self._found[name, version, kind] = self._search(name, version, kind)
         return model
 
-    def _search(self, name: str, version: str) -> ServedModel:
+    def _able(self, kind: HeadKind | None) -> list[str]:
+        """Names that may answer a call which names none: the user's, else the package's."""
+        able = [
+            (file.bundled, model.name)
+            for file, model in self._loaded.values()
+            if model is not None and (kind is None or any(head.spec.kind == kind for head in model.graph.heads))
+        ]
+        own = {name for bundled, name in able if not bundled}
+        return list(own or {name for _, name in able})
+
+    def _search(self, name: str, version: str, kind: HeadKind | None) -> ServedModel:
         models = self.models()
         names = list(dict.fromkeys(model.name for model in models))
         if not name:
-            own = {model.name for file, model in self._loaded.values() if model is not None and not file.bundled}
-            lone = list(own or names)
+            lone = self._able(kind) or self._able(None)
             if self._default is None and len(lone) != 1:
                 raise InvalidArgumentError(
                     "model.name is empty and there is no default model; name one of: " + _listing(names),

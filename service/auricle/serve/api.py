@@ -17,6 +17,7 @@ from auricle.engine.plan import Plan, make_plan
 from auricle.engine.repository import Repository
 from auricle.engine.served import ServedModel
 from auricle.errors import NotFoundError, ProtocolError, UnavailableError
+from auricle.model.heads import HeadKind
 from auricle.serve import wire
 from auricle.serve.messages import Messages
 from auricle.v1 import auricle_pb2 as pb
@@ -24,6 +25,7 @@ from auricle.v1 import auricle_pb2 as pb
 __all__ = ["Api"]
 
 Request = TypeVar("Request", pb.StreamEmbedRequest, pb.StreamClassifyRequest)
+_Asked = pb.EmbedRequest | pb.ClassifyRequest | pb.StreamEmbedConfig | pb.StreamClassifyConfig
 Response = TypeVar("Response", pb.StreamEmbedResponse, pb.StreamClassifyResponse)
 
 # A message is cut in pieces of so much sound, so that a large one cannot flood the queue.
@@ -129,6 +131,10 @@ class Api:
         model = self._repository.find(request.model.name, request.model.version)
         return pb.GetModelResponse(model=self._model(model, labels=True))
 
+    def _find(self, asked: _Asked) -> ServedModel:
+        kind: HeadKind = "embedding" if isinstance(asked, pb.EmbedRequest | pb.StreamEmbedConfig) else "classification"
+        return self._repository.find(asked.model.name, asked.model.version, kind=kind)
+
     def _model(self, model: ServedModel, *, labels: bool) -> pb.Model:
         newest = self._repository.newest(model.name) is model
         return wire.model_message(model, newest=newest, labels=labels)
@@ -151,7 +157,7 @@ class Api:
         self, request: pb.EmbedRequest | pb.ClassifyRequest, options: Callable[[Any], Options], deadline: float
     ) -> _Unary:
         begun = time.monotonic()
-        model = self._repository.find(request.model.name, request.model.version)
+        model = self._find(request)
         with self._accept(), model.lease():
             plan = _plan(model, request.options, options, stream=False)
             model.admit()
@@ -177,7 +183,7 @@ class Api:
         begun = time.monotonic()
         with self._accept(), Messages(requests, self._limits.idle_s) as messages:
             config = await self._config(messages)
-            model = self._repository.find(config.model.name, config.model.version)
+            model = self._find(config)
             with model.lease():
                 plan = _plan(model, config.options, options, stream=True)
                 sound = wire.pcm_format(config.format, "config.format")
