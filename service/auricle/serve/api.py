@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Workers
 from auricle.engine.plan import Plan, make_plan
 from auricle.engine.repository import Repository
 from auricle.engine.served import ServedModel
-from auricle.errors import NotFoundError, ProtocolError, UnavailableError
+from auricle.errors import NotFoundError, ProtocolError
 from auricle.model.heads import HeadKind
 from auricle.serve import wire
 from auricle.serve.messages import Messages
@@ -56,18 +56,6 @@ class Api:
         self._repository = repository
         self._workers = workers
         self._limits = limits
-        self._calls = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._draining = False
-
-    async def quiet(self) -> None:
-        """Returns once no call is in flight."""
-        await self._quiet.wait()
-
-    def drain(self) -> None:
-        """Refuses calls from now on; those in flight go on."""
-        self._draining = True
 
     async def embed(self, request: pb.EmbedRequest, deadline: float = math.inf) -> pb.EmbedResponse:
         """AudioService.Embed."""
@@ -139,26 +127,12 @@ class Api:
         newest = self._repository.newest(model.name) is model
         return wire.model_message(model, newest=newest, labels=labels)
 
-    @contextmanager
-    def _accept(self) -> Iterator[None]:
-        """Counts a call in flight. UnavailableError where the server is draining."""
-        if self._draining:
-            raise UnavailableError("the server is shutting down; send the call to another", reason="DRAINING")
-        self._calls += 1
-        self._quiet.clear()
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._quiet.set()
-
     async def _unary(
         self, request: pb.EmbedRequest | pb.ClassifyRequest, options: Callable[[Any], Options], deadline: float
     ) -> _Unary:
         begun = time.monotonic()
         model = self._find(request)
-        with self._accept(), model.lease():
+        with model.lease():
             plan = _plan(model, request.options, options, stream=False)
             model.admit()
             sound = await wire.open_audio(request.audio, self._limits, self._workers)
@@ -181,7 +155,7 @@ class Api:
         deadline: float,
     ) -> AsyncGenerator[Response, None]:
         begun = time.monotonic()
-        with self._accept(), Messages(requests, self._limits.idle_s) as messages:
+        with Messages(requests, self._limits.idle_s) as messages:
             config = await self._config(messages)
             model = self._find(config)
             with model.lease():

@@ -76,7 +76,7 @@ class _Calls:
     async def settle(self) -> None:
         """Returns once no call has come for a moment, or after ``LINGER_S``.
 
-        What arrives while the transport closes is cut off by gRPC as CANCELLED; until then the Api refuses it
+        What arrives while the transport closes is cut off by gRPC as CANCELLED; until then Admission refuses it
         with UNAVAILABLE, which clients know how to send elsewhere.
         """
         with suppress(TimeoutError):
@@ -233,7 +233,7 @@ class GrpcServer:
     async def stop(self) -> None:
         """NOT_SERVING; waits for the calls in flight, ends those that outlast the grace period, closes the port.
 
-        The Api refuses new calls meanwhile.
+        Admission refuses new calls meanwhile.
         """
         await self._health.enter_graceful_shutdown()
         await self._calls.wait(self._settings.grace_s)

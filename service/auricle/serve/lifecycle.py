@@ -66,7 +66,6 @@ class Server:
     ) -> None:
         self._log.info("draining", grace_s=self._settings.grace_s)
         self.admission.drain()
-        self.api.drain()
         if self._watching is not None:
             self._watching.cancel()
             with suppress(asyncio.CancelledError):
