@@ -40,6 +40,7 @@ from auricle.importing.convert import Precision, convert, need  # noqa: E402
 from auricle.importing.settings import ImportReport, ImportSettings  # noqa: E402
 from auricle.importing.tflite import TfliteModel  # noqa: E402
 from auricle.importing.tflite_import import import_tflite  # noqa: E402
+from auricle.task import audio, core, processor  # noqa: E402
 
 MODEL = "models/yamnet_audio_classifier_with_metadata.tflite"
 WINDOW = 15600
@@ -84,6 +85,7 @@ def measure(data: Path, work: Path, models: Path, peers: Mapping[str, Turn], *, 
         graph = Graph(made.path, SessionSettings(threads=1))
         pieces[f"auricle, {precision}"] = ours(graph, windows[:1])
         pieces[f"auricle, {precision}, {BATCH} at once"] = ours(graph, windows)
+        pieces[f"auricle.task, {precision}"] = task(made.path, windows[0])
         pieces[f"tf2onnx, {precision}, frontend inside"] = inside(work / f"{precision}.onnx", windows[0])
     pieces["TensorFlow Lite, its 8-bit model"] = original(data / MODEL, windows[0])
     turns = {name: timed(piece, 1 if "at once" in name else TURN) for name, piece in pieces.items()}
@@ -170,6 +172,17 @@ def ours(graph: Graph, windows: Floats) -> Piece:
         return [head.values(row) for row in rows[head.spec.tensor]]
 
     return piece
+
+
+def task(path: Path, window: Floats) -> Piece:
+    """The whole of what a user of the task API waits for: checks, features, the run, the best three by name."""
+    options = audio.AudioClassifierOptions(
+        core.BaseOptions(str(path), num_threads=1), processor.ClassificationOptions(max_results=3)
+    )
+    classifier = audio.AudioClassifier.create_from_options(options)
+    tensor = classifier.create_input_tensor_audio()
+    tensor.load_from_array(window)
+    return lambda: classifier.classify(tensor)
 
 
 def inside(path: Path, window: Floats) -> Piece:

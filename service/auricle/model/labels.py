@@ -79,9 +79,7 @@ class CategoryFilter:
 
     def rank(self, scores: NDArray[np.float32]) -> Ranked:
         """The classes of scores f32 (classes,) that are kept, highest first, ties by index."""
-        indices = np.arange(scores.size) if self._kept is None else self._kept
-        values = scores[indices]
-        above = values >= self._threshold
-        indices, values = indices[above], values[above]
-        order = np.argsort(-values, kind="stable")[: self._limit]
-        return Ranked(indices[order], values[order])
+        values = scores if self._kept is None else scores[self._kept]
+        (above,) = (values >= self._threshold).nonzero()
+        best = above[np.argsort(-values[above], kind="stable")[: self._limit]]
+        return Ranked(best if self._kept is None else self._kept[best], values[best])
