@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from auricle.importing import convert
 from auricle.importing.settings import ImportSettings
 from auricle.importing.tflite import read_tflite
 from auricle.importing.tflite_import import import_tflite
+from auricle.metadata.view import Content, Stats, dump_view
 from tflite_files import CALIBRATION, LABELS, UINT8, File, Output
 
 YAMNET = "models/yamnet_audio_classifier_with_metadata.tflite"
@@ -91,6 +93,48 @@ def test_yamnets_own_metadata_is_read(shared_data: Path) -> None:
     (bias,) = model.flattening_biases.values()
     assert bias.shape == (521,)
     assert float(np.abs(bias).max()) == pytest.approx(0.79, abs=0.01)
+
+
+def test_the_view_is_all_that_yamnets_metadata_says(shared_data: Path) -> None:
+    about = read_tflite(shared_data / YAMNET).metadata
+    assert about is not None
+    (sound,), (scores,) = about.view.inputs, about.view.outputs
+    assert (sound.name, sound.description[:11], sound.stats) == ("audio_clip", "Input audio", Stats())
+    assert sound.content == Content(
+        content_properties_type="AudioProperties", content_properties={"sample_rate": 16000, "channels": 1}
+    )
+    assert scores.stats == Stats(max=(1.0,), min=(0.0,))
+    (labels,) = scores.associated_files
+    assert (labels.type, labels.description[:21]) == ("TENSOR_AXIS_LABELS", "Labels for categories")
+    assert about.view.min_parser_version == "1.3.0"
+
+
+def test_the_view_has_steps_and_files_in_the_schemas_words(tmp_path: Path) -> None:
+    about = read_tflite(TWO_HEADS.write(tmp_path / "two.tflite")).metadata
+    assert about is not None
+    animals, _ = json.loads(dump_view(about.view))["subgraph_metadata"][0]["output_tensor_metadata"]
+    assert animals == {
+        "name": "animals",
+        "process_units": [
+            {
+                "options_type": "ScoreCalibrationOptions",
+                "options": {"score_transformation": "LOG", "default_score": 0.25},
+            },
+            {"options_type": "ScoreThresholdingOptions", "options": {"global_score_threshold": 0.5}},
+        ],
+        "associated_files": [
+            {"name": "en.txt", "type": "TENSOR_AXIS_LABELS", "locale": "en"},
+            {"name": "de.txt", "type": "TENSOR_AXIS_LABELS", "locale": "de"},
+            {"name": "curve.csv", "type": "TENSOR_AXIS_SCORE_CALIBRATION"},
+        ],
+    }
+
+
+def test_a_step_of_a_newer_schema_is_left_out(tmp_path: Path) -> None:
+    file = File(outputs=[Output(classes=3, name="scores", threshold=0.5, newer_step=True)])
+    about = read_tflite(file.write(tmp_path / "newer.tflite")).metadata
+    assert about is not None
+    assert [unit.options_type for unit in about.view.outputs[0].process_units] == ["ScoreThresholdingOptions"]
 
 
 @pytest.mark.parametrize("kept", [0, 7, 8, 40, 0.2, 0.5, 0.9, 0.999])

@@ -25,6 +25,8 @@ from auricle.importing.settings import ImportReport, ImportSettings
 from auricle.importing.tflite import TfliteModel, read_tflite
 from auricle.importing.tflite_import import import_tflite
 from auricle.importing.verify import of_bundle, of_converted, of_tflite
+from auricle.metadata import MetadataWriter, tflite_json
+from auricle.metadata.view import dump_view
 from auricle.model.vectors import to_int8
 from auricle.task.audio import AudioClassifier, AudioEmbedder, AudioEmbedderOptions, TensorAudio
 from auricle.task.core import BaseOptions
@@ -246,6 +248,49 @@ def test_quantising_the_librarys_raw_values_gives_its_8_bit_ones(golden: dict[st
     for clip, raw in golden["embed"]["raw"]["first8"].items():
         quantised = to_int8(np.array(raw, np.float32))
         assert quantised.tolist() == golden["embed"]["quant"]["first8"][clip], clip
+
+
+@needs_tensorflow
+def test_an_import_tells_in_the_originals_own_words(yamnet: Imported) -> None:
+    about = yamnet.model.metadata
+    assert about is not None
+    for report in yamnet.reports.values():
+        assert tflite_json(report.path) == dump_view(about.view)
+
+
+@needs_tensorflow
+def test_a_writer_takes_an_import_with_the_output_that_its_original_had_not(yamnet: Imported, tmp_path: Path) -> None:
+    path = tmp_path / "again.onnx"
+    path.write_bytes(MetadataWriter(yamnet.reports["float"].path.read_bytes()).populate())
+    graph = Graph(path, SessionSettings(threads=1))
+    assert [(head.spec.name, head.spec.kind) for head in graph.heads] == [
+        ("embedding", "embedding"),
+        ("scores", "classification"),
+    ]
+    outputs = json.loads(tflite_json(path))["subgraph_metadata"][0]["output_tensor_metadata"]
+    assert [output.get("description", "")[:15] for output in outputs] == ["", "Scores in range"]
+
+
+@needs_tensorflow
+def test_what_the_user_says_of_a_model_is_in_its_view(yamnet: Imported, tmp_path: Path) -> None:
+    def kept(model: TfliteModel, precision: Any, scratch: Path) -> Any:
+        return onnx.load(str(yamnet.converted[precision]))
+
+    def view(name: str, **said: Any) -> dict[str, Any]:
+        report = import_tflite(yamnet.model.path, tmp_path, ImportSettings(name=name, **said), converter=kept)
+        found: dict[str, Any] = json.loads(tflite_json(report.path))
+        return found
+
+    about = yamnet.model.metadata
+    assert about is not None
+    assert view("mine", author="me") == {**json.loads(dump_view(about.view)), "author": "me"}
+    # Of other labels the original knows nothing.
+    labels = tmp_path / "numbers.txt"
+    labels.write_text("\n".join(map(str, range(521))))
+    scores = view("numbered", labels=(("en", labels),))["subgraph_metadata"][0]["output_tensor_metadata"][1]
+    assert scores["associated_files"] == [
+        {"name": "scores_labels_en.txt", "type": "TENSOR_AXIS_LABELS", "locale": "en"}
+    ]
 
 
 @needs_tensorflow

@@ -27,6 +27,7 @@ class Output:
     files: Sequence[tuple[str, int, str]] = ()
     calibration: tuple[int, float] | None = None  # transformation, default score
     threshold: float | None = None
+    newer_step: bool = False  # a process unit of a type that no schema has yet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +134,8 @@ class File:
             units.append(_table(b, {0: ("B", 2), 1: options}))
         if output.threshold is not None:
             units.append(_table(b, {0: ("B", 3), 1: _table(b, {0: ("f", output.threshold)})}))
+        if output.newer_step:
+            units.append(_table(b, {0: ("B", 200), 1: _table(b, {})}))
         files = [
             _table(b, {0: b.CreateString(name), 2: ("b", kind)} | ({3: b.CreateString(locale)} if locale else {}))
             for name, kind, locale in output.files

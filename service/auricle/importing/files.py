@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from auricle.errors import BundleError, OptionError
+from auricle.metadata.onnxfile import VIEW_KEY
+from auricle.metadata.view import ModelMetadata, pack_view
 from auricle.model.bundle import METADATA_KEY
 from auricle.model.calibration import parse_calibration_csv
 from auricle.model.scratch import scratch_directory
@@ -76,13 +78,16 @@ def slug(text: str, *, otherwise: str) -> str:
     return re.sub(r"[^\w.-]+", "_", text).strip("_.") or otherwise
 
 
-def with_metadata(model: Any, metadata: Mapping[str, Any]) -> bytes:
-    """The graph's bytes with ``metadata`` as its bundle, other properties kept."""
+def with_metadata(model: Any, metadata: Mapping[str, Any], *, view: ModelMetadata | None = None) -> bytes:
+    """The graph's bytes with ``metadata`` as its bundle, and what its original said of it; other properties kept."""
     from onnx import helper
 
+    texts = {METADATA_KEY: json.dumps(metadata, ensure_ascii=False)}
+    if view is not None:
+        texts[VIEW_KEY] = pack_view(view)
     kept = {each.key: each.value for each in model.metadata_props}
     del model.metadata_props[:]
-    helper.set_model_props(model, {**kept, METADATA_KEY: json.dumps(metadata, ensure_ascii=False)})
+    helper.set_model_props(model, {**kept, **texts})
     serialized: bytes = model.SerializeToString(deterministic=True)
     return serialized
 

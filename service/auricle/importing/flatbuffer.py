@@ -41,11 +41,13 @@ class Table:
 
     def text(self, field: int) -> str:
         """A string; empty where it is absent."""
-        raw = self.raw(field)
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DamagedError(f"a string is not UTF-8: {raw[:40]!r}") from error
+        at = self._place(field)
+        return "" if at is None else self._text(self._follow(at))
+
+    def texts(self, field: int) -> tuple[str, ...]:
+        """A vector of strings."""
+        start, count = self._vector(field, 4)
+        return tuple(self._text(self._follow(start + 4 * index)) for index in range(count))
 
     def raw(self, field: int) -> bytes:
         """A vector of bytes, or a string's; empty where it is absent."""
@@ -70,6 +72,14 @@ class Table:
         start, count = self._vector(field, 4)
         return tuple(Table(self._data, self._follow(start + 4 * index)) for index in range(count))
 
+    def _text(self, start: int) -> str:
+        start, count = self._items(start, 1)
+        raw = self._data[start : start + count]
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DamagedError(f"a string is not UTF-8: {raw[:40]!r}") from error
+
     def _scalars(self, field: int, form: str) -> tuple[float, ...]:
         start, count = self._vector(field, struct.calcsize("<" + form))
         return struct.unpack_from(f"<{count}{form}", self._data, start)
@@ -85,9 +95,10 @@ class Table:
 
     def _vector(self, field: int, item_bytes: int) -> tuple[int, int]:
         at = self._place(field)
-        if at is None:
-            return 0, 0
-        start = self._follow(at)
+        return (0, 0) if at is None else self._items(self._follow(at), item_bytes)
+
+    def _items(self, start: int, item_bytes: int) -> tuple[int, int]:
+        """Where a vector's items begin, and how many there are."""
         count = int(self._read("<I", start))
         if start + 4 + count * item_bytes > len(self._data):
             raise DamagedError(

@@ -1,7 +1,6 @@
 """A TensorFlow Lite model's own description: tensors, metadata, and the files packed at its end.
 
-Field numbers are those of tensorflow/compiler/mlir/lite/schema/schema.fbs (the model) and
-tensorflow_lite_support/metadata/metadata_schema.fbs (its metadata), both Apache-2.0.
+Field numbers are those of tensorflow/compiler/mlir/lite/schema/schema.fbs (Apache-2.0).
 """
 
 from __future__ import annotations
@@ -17,18 +16,24 @@ from numpy.typing import NDArray
 
 from auricle.errors import BundleError
 from auricle.importing.flatbuffer import DamagedError, Table, root
+from auricle.importing.tflite_view import read_view
+from auricle.metadata.view import (
+    AUDIO_PROPERTIES,
+    CALIBRATION_FILE,
+    CALIBRATION_UNIT,
+    LABEL_FILE,
+    THRESHOLD_UNIT,
+    ModelMetadata,
+    TensorMetadata,
+)
 
 __all__ = ["AssociatedFile", "OutputNote", "TfliteMetadata", "TfliteModel", "TfliteTensor", "read_tflite"]
 
 MODEL_MARK = b"TFL3"
-METADATA_MARK = b"M001"
 METADATA_NAME = "TFLITE_METADATA"
 DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
 STORED = {0: "<f4", 2: "<i4", 4: "<i8"}
-AUDIO_PROPERTIES = 4
-SCORE_CALIBRATION, SCORE_THRESHOLDING = 2, 3
-FILE_TYPES = {2: "labels", 4: "calibration"}
-TRANSFORMATIONS = ("IDENTITY", "LOG", "INVERSE_LOGISTIC")
+FILE_KINDS = {LABEL_FILE: "labels", CALIBRATION_FILE: "calibration"}
 FULLY_CONNECTED = 9
 
 
@@ -65,7 +70,10 @@ class OutputNote:
 
 @dataclass(frozen=True, kw_only=True)
 class TfliteMetadata:
-    """The model's metadata; the rate is None where no input is declared as audio."""
+    """The model's metadata; the rate is None where no input is declared as audio.
+
+    ``view`` is all of it, what an import has no use for included.
+    """
 
     name: str
     description: str
@@ -75,6 +83,7 @@ class TfliteMetadata:
     sample_rate_hz: int | None
     channels: int
     outputs: tuple[OutputNote, ...]
+    view: ModelMetadata
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,57 +176,40 @@ def _metadata(model: Table, buffers: tuple[Table, ...]) -> TfliteMetadata | None
     entry = next((each for each in model.tables(6) if each.text(0) == METADATA_NAME), None)
     if entry is None:
         return None
-    data = _at(buffers, entry.integer(1, "I"), "buffer").raw(0)
-    if data[4:8] != METADATA_MARK:
-        raise DamagedError(f"its metadata is marked {data[4:8]!r}, known is {METADATA_MARK!r}")
-    note = root(data)
-    graph = next(iter(note.tables(3)), None)
-    rate, channels = _audio(graph)
+    view = read_view(_at(buffers, entry.integer(1, "I"), "buffer").raw(0))
+    rate, channels = _audio(view)
     return TfliteMetadata(
-        name=note.text(0),
-        description=note.text(1),
-        version=note.text(2),
-        author=note.text(4),
-        license=note.text(5),
+        name=view.name,
+        description=view.description,
+        version=view.version,
+        author=view.author,
+        license=view.license,
         sample_rate_hz=rate,
         channels=channels,
-        outputs=tuple(_output_note(each) for each in graph.tables(3)) if graph else (),
+        outputs=tuple(_output_note(each) for each in view.outputs),
+        view=view,
     )
 
 
-def _audio(graph: Table | None) -> tuple[int | None, int]:
-    for tensor in graph.tables(2) if graph else ():
-        content = tensor.table(3)
-        if content is not None and content.integer(0, "B") == AUDIO_PROPERTIES:
-            audio = content.table(1)
-            if audio is not None:
-                return audio.integer(0, "I"), audio.integer(1, "I")
+def _audio(view: ModelMetadata) -> tuple[int | None, int]:
+    for tensor in view.inputs:
+        if tensor.content is not None and tensor.content.content_properties_type == AUDIO_PROPERTIES:
+            properties = tensor.content.content_properties
+            return properties.get("sample_rate", 0), properties.get("channels", 0)
     return None, 1
 
 
-def _output_note(tensor: Table) -> OutputNote:
-    transformation, default_score, threshold = None, 0.0, None
-    for unit in tensor.tables(4):
-        kind, options = unit.integer(0, "B"), unit.table(1)
-        if options is None:
-            continue
-        if kind == SCORE_CALIBRATION:
-            index = options.integer(0, "b")
-            if not 0 <= index < len(TRANSFORMATIONS):
-                raise DamagedError(f"score transformation {index} is not known")
-            transformation, default_score = TRANSFORMATIONS[index], options.number(1)
-        elif kind == SCORE_THRESHOLDING:
-            threshold = options.number(0)
-    files = tuple(
-        AssociatedFile(name=each.text(0), kind=FILE_TYPES.get(each.integer(2, "b"), "other"), locale=each.text(3))
-        for each in tensor.tables(6)
-    )
+def _output_note(tensor: TensorMetadata) -> OutputNote:
+    calibration, threshold = tensor.unit(CALIBRATION_UNIT), tensor.unit(THRESHOLD_UNIT)
     return OutputNote(
-        name=tensor.text(0),
-        files=files,
-        transformation=transformation,
-        default_score=default_score,
-        score_threshold=threshold,
+        name=tensor.name,
+        files=tuple(
+            AssociatedFile(name=each.name, kind=FILE_KINDS.get(each.type, "other"), locale=each.locale)
+            for each in tensor.associated_files
+        ),
+        transformation=calibration.options.get("score_transformation", "IDENTITY") if calibration else None,
+        default_score=calibration.options.get("default_score", 0.0) if calibration else 0.0,
+        score_threshold=threshold.options.get("global_score_threshold", 0.0) if threshold else None,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
@@ -17,6 +18,7 @@ from auricle.importing.convert import Precision, convert, need
 from auricle.importing.settings import Difference, ImportReport, ImportSettings
 from auricle.importing.signals import trials
 from auricle.importing.tflite import OutputNote, TfliteModel, TfliteTensor, read_tflite
+from auricle.metadata.view import ModelMetadata
 
 __all__ = ["import_tflite"]
 
@@ -229,7 +231,8 @@ class _Work:
             )
             if not freed:
                 notes.append("it fixes its batch: segments run one by one (batch 1)")
-            path.write_bytes(files.with_metadata(made, self._bundle(found, embedding=embedding)))
+            bundle = self._bundle(found, embedding=embedding)
+            path.write_bytes(files.with_metadata(made, bundle, view=self._view()))
             try:
                 loaded = Graph(path, SessionSettings(threads=1))
             except BundleError as error:
@@ -253,6 +256,14 @@ class _Work:
         if len(self.model.inputs[0].shape) > 1:
             yield surgery.free_batch(graph), None, True
         yield graph, None, False
+
+    def _view(self) -> ModelMetadata | None:
+        """What the original says of itself; None where it says nothing, or the user says otherwise of its tensors."""
+        settings, metadata = self.settings, self.model.metadata
+        if metadata is None or settings.labels or settings.calibration or settings.sample_rate_hz:
+            return None
+        said = {name: getattr(settings, name) for name in ("version", "description", "author", "license")}
+        return structs.replace(metadata.view, **{name: text for name, text in said.items() if text})
 
     def _bundle(self, found: surgery.Frontend | None, *, embedding: bool) -> dict[str, Any]:
         settings, metadata = self.settings, self.model.metadata

@@ -25,6 +25,7 @@ __all__ = [
     "SubgraphMetadata",
     "TensorMetadata",
     "dump_view",
+    "pack_view",
     "parse_view",
 ]
 
@@ -106,6 +107,7 @@ class SubgraphMetadata(_Table, frozen=True):
     output_process_units: tuple[ProcessUnit, ...] = ()
     input_tensor_groups: tuple[dict[str, Any], ...] = ()
     output_tensor_groups: tuple[dict[str, Any], ...] = ()
+    custom_metadata: tuple[dict[str, Any], ...] = ()
 
 
 class ModelMetadata(_Table, frozen=True):
@@ -144,6 +146,11 @@ def parse_view(source: str | bytes | bytearray | Mapping[str, Any]) -> ModelMeta
 def dump_view(view: ModelMetadata) -> str:
     """The view as JSON text in the layout of the flatbuffers library, so that files can be compared as text."""
     return _text(msgspec.to_builtins(view), "") + "\n"
+
+
+def pack_view(view: ModelMetadata) -> str:
+    """The view as the one line of JSON that is kept in a file."""
+    return json.dumps(json.loads(dump_view(view)), ensure_ascii=False)
 
 
 def _text(value: Any, indent: str) -> str:

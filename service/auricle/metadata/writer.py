@@ -9,12 +9,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from msgspec import structs
+
 from auricle.errors import BundleError
 from auricle.metadata.bundling import bundle_of, heads_of, view_of
 from auricle.metadata.files import read_file
 from auricle.metadata.metadata_info import GeneralMd, InputAudioTensorMd, OutputMd
 from auricle.metadata.onnxfile import VIEW_KEY, OnnxFile
-from auricle.metadata.view import ModelMetadata, SubgraphMetadata, TensorMetadata, dump_view, parse_view
+from auricle.metadata.view import ModelMetadata, SubgraphMetadata, TensorMetadata, dump_view, pack_view, parse_view
 from auricle.model.bundle import METADATA_KEY, parse_bundle
 
 __all__ = ["BaseWriter"]
@@ -165,8 +167,7 @@ class BaseWriter(ABC):
                 parse_bundle(json.dumps(bundle), where="the metadata")
             except BundleError as error:
                 raise ValueError(error.message) from error
-        view = json.dumps(json.loads(dump_view(self._view)), ensure_ascii=False)
-        return bytearray(self._model.with_metadata(json.dumps(bundle, ensure_ascii=False), view))
+        return bytearray(self._model.with_metadata(json.dumps(bundle, ensure_ascii=False), pack_view(self._view)))
 
     @classmethod
     @abstractmethod
@@ -220,9 +221,15 @@ class BaseWriter(ABC):
         if given is not None:
             return parse_view(given)
         stored = self._model.property(VIEW_KEY)
-        if stored is not None:
-            return parse_view(stored)
-        return view_of(old, self._model.outputs) if old else ModelMetadata()
+        derived = view_of(old, self._model.outputs) if old else ModelMetadata()
+        if stored is None:
+            return derived
+        view = parse_view(stored)
+        # An import brings an embedding out, in front of the outputs that its original speaks of.
+        more = len(derived.outputs) - len(view.outputs)
+        if more <= 0:
+            return view
+        return _with_tensors(view, output_tensor_metadata=derived.outputs[:more] + view.outputs)
 
     def _fitting(self, view: ModelMetadata) -> ModelMetadata:
         """The view with one entry for each of the model's tensors. ValueError where it has another number of them."""
@@ -237,11 +244,13 @@ class BaseWriter(ABC):
                     f"the metadata describes {len(entries)} {what} tensors, but the model has {len(tensors)}: "
                     f"{[tensor.name for tensor in tensors]}"
                 )
-        graphs = view.subgraph_metadata or (SubgraphMetadata(),)
-        fields = {name: getattr(graphs[0], name) for name in SubgraphMetadata.__struct_fields__}
-        first = SubgraphMetadata(**{**fields, "input_tensor_metadata": inputs, "output_tensor_metadata": outputs})
-        whole = {name: getattr(view, name) for name in ModelMetadata.__struct_fields__}
-        return ModelMetadata(**{**whole, "subgraph_metadata": (first, *graphs[1:])})
+        return _with_tensors(view, input_tensor_metadata=inputs, output_tensor_metadata=outputs)
+
+
+def _with_tensors(view: ModelMetadata, **tensors: tuple[TensorMetadata, ...]) -> ModelMetadata:
+    """The view with other entries in its first graph."""
+    graphs = view.subgraph_metadata or (SubgraphMetadata(),)
+    return structs.replace(view, subgraph_metadata=(structs.replace(graphs[0], **tensors), *graphs[1:]))
 
 
 def _in_order(outputs: Sequence[str], output_mds: Sequence[OutputMd]) -> list[OutputMd]:
