@@ -42,7 +42,7 @@ $(VENV)/.test: $(VENV)/.run
 
 # Extras whose tests skip without them.
 $(VENV)/.test-all: $(VENV)/.test
-	$(call install_extra,mic peers tflite train)
+	$(call install_extra,hub mic peers tflite train)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.run

@@ -18,8 +18,9 @@ from auricle.cli.settings import json_option, models_option
 if TYPE_CHECKING:
     from auricle.importing.settings import Difference, ImportReport
 
-__all__ = ["import_model"]
+__all__ = ["TASKS", "import_model", "print_report"]
 
+TASKS = ("speaker-embedding", "audio-embedding", "audio-classification")
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -72,7 +73,7 @@ def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> t
 )
 @click.option(
     "--task",
-    type=click.Choice(["speaker-embedding", "audio-embedding", "audio-classification"]),
+    type=click.Choice(TASKS),
     help="What it is for (default: a classifier where there are labels).",
 )
 @click.option("--description", default="", help="For people.")
@@ -108,10 +109,7 @@ def import_model(file: Path, recipe: str | None, as_json: bool, models: Path | N
             report = import_tflite(file, directory, settings, progress=tell)
     else:
         report = import_onnx(file, directory, settings, family=recipe)
-    if as_json:
-        print_json({**plain(report), "path": str(report.path)})
-    else:
-        _print(report)
+    print_report(report, as_json=as_json)
 
 
 def _refuse(**flags: Any) -> None:
@@ -133,7 +131,11 @@ def _stages() -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
-def _print(report: ImportReport) -> None:
+def print_report(report: ImportReport, *, as_json: bool) -> None:
+    """What was made of a file, and how well it agrees with the original."""
+    if as_json:
+        print_json({**plain(report), "path": str(report.path)})
+        return
     click.echo(f"{report.name} {report.version} is ready: {report.path} ({report.size_bytes / 1e6:.1f} MB)")
     click.echo(f"features: {report.features or 'none: the model takes the waveform'}")
     for name, kind, dimension in report.heads:

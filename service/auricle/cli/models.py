@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,10 @@ import click
 
 from auricle.cli.configuration import config_option
 from auricle.cli.connect import connected, local_client
-from auricle.cli.importing import import_model
-from auricle.cli.output import console, plain, print_json, table, working
+from auricle.cli.importing import TASKS, import_model
+from auricle.cli.output import console, plain, print_json, short_size, table, working
 from auricle.cli.places import default_models_dir
+from auricle.cli.pulling import pull
 from auricle.cli.settings import Connection, connection_options, json_option, models_option
 from auricle.errors import NotFoundError
 
@@ -34,20 +34,23 @@ def models() -> None:
 
 
 models.add_command(import_model)
+models.add_command(pull)
 
 
 @models.command("list", short_help="What a directory or a server has.")
+@click.option("--task", type=click.Choice(TASKS), help="Only those that are for this.")
 @json_option
 @connection_options
-def list_models(as_json: bool, **flags: Any) -> None:
+def list_models(task: str | None, as_json: bool, **flags: Any) -> None:
     """Lists the models of the directory, or of a server.
 
     \b
       auricle models list
+      auricle models list --task speaker-embedding
       auricle models list --server 127.0.0.1:50051 --json
     """
     with working("loading models"), connected(Connection.take(flags)) as client:
-        found = client.models()
+        found = [each for each in client.models() if task in (None, each.task)]
     if as_json:
         for each in found:
             print_json(_record(each))
@@ -56,7 +59,7 @@ def list_models(as_json: bool, **flags: Any) -> None:
     for each in found:
         heads = ", ".join(f"{head.name} ({head.dimension})" for head in each.heads)
         version = each.version if each.newest else f"{each.version} (older)"
-        rate, size = f"{each.sample_rate_hz} Hz", _size(each.size_bytes)
+        rate, size = f"{each.sample_rate_hz} Hz", short_size(each.size_bytes)
         made.add_row(each.name, version, each.task, rate, heads, size, each.license)
     console().print(made)
 
@@ -91,45 +94,6 @@ def show(name: str, version: str | None, tflite_json: bool, as_json: bool, **fla
         return
     for key, value in _facts(info):
         click.echo(f"{key:<12} {value}")
-
-
-@models.command(short_help="Fetch a model that the project knows.")
-@click.argument("name", required=False)
-@click.option(
-    "--from",
-    "from_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A file fetched elsewhere, instead of the network.",
-)
-@click.option("--force", is_flag=True, help="Fetch it even where it is there.")
-@json_option
-@models_option
-@config_option
-def pull(name: str | None, from_file: Path | None, force: bool, as_json: bool, models: Path | None) -> None:
-    """Fetches a model into the directory. Without a NAME: lists what there is to fetch.
-
-    \b
-      auricle models pull
-      auricle models pull voice
-    """
-    from auricle.model.pull import catalogue
-    from auricle.model.pull import pull as fetch
-
-    if name is None:
-        _print_catalogue(catalogue(), as_json=as_json)
-        return
-    directory = models or default_models_dir()
-    stages: list[str] = []
-    with _bar(name, stages) as progress:
-        path = fetch(name, directory, from_file=from_file, force=force, progress=progress)
-    there_already = stages == ["present"]
-    if as_json:
-        print_json({"name": name, "path": str(path), "fetched": not there_already})
-    elif there_already:
-        click.echo(f"{name} is there already: {path} (--force fetches it again)")
-    else:
-        click.echo(f"{name} is ready: {path}")
 
 
 @models.command(short_help="Remove a model from the directory.")
@@ -193,31 +157,6 @@ def _alone(path: Path) -> Iterator[Path]:
         yield Path(scratch)
 
 
-@contextmanager
-def _bar(name: str, stages: list[str]) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Gives the callback that a pull tells of its progress; ``stages`` gets each stage once."""
-
-    def note(stage: str) -> None:
-        if stage not in stages:
-            stages.append(stage)
-
-    if not sys.stderr.isatty():
-        yield lambda stage, done, total: note(stage)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-    columns = (TextColumn(f"{name}: {{task.description}}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("", total=None)
-
-        def tell(stage: str, done: int, total: int | None) -> None:
-            note(stage)
-            bar.update(task, description=stage, completed=done, total=total)
-
-        yield tell
-
-
 def _print_view(name: str) -> None:
     """Prints a file's metadata as TensorFlow Lite's tools do."""
     from auricle.metadata import tflite_json
@@ -225,18 +164,6 @@ def _print_view(name: str) -> None:
     if not name.endswith(_SUFFIX):
         raise click.UsageError(f"--tflite-json shows a FILE, and {name!r} is a name; give the path of its {_SUFFIX}")
     click.echo(tflite_json(name), nl=False)
-
-
-def _print_catalogue(entries: Any, *, as_json: bool) -> None:
-    if as_json:
-        for each in entries:
-            names = ("name", "version", "description", "license", "source", "size_bytes")
-            print_json({key: getattr(each, key) for key in names})
-        return
-    made = table("model", "download", "licence", "what it is", "source", right=("download",))
-    for each in entries:
-        made.add_row(each.name, _size(each.size_bytes), each.license, each.description, each.source)
-    console().print(made)
 
 
 def _record(info: ModelInfo) -> dict[str, Any]:
@@ -254,7 +181,7 @@ def _facts(info: ModelInfo) -> Iterator[tuple[str, str]]:
         if value:
             yield key, value
     yield "task", info.task
-    yield "size", _size(info.size_bytes)
+    yield "size", short_size(info.size_bytes)
     yield "audio", f"{rate_hz} Hz, {info.channels} channel{'s' if info.channels != 1 else ''}; others are converted"
     yield "features", info.features or "none: the model takes the waveform"
     if info.segment_samples is None or info.hop_samples is None:
@@ -267,7 +194,3 @@ def _facts(info: ModelInfo) -> Iterator[tuple[str, str]]:
         for locale, names in head.label_lists.items():
             more = f", ... ({len(names)})" if len(names) > _FEW_LABELS else ""
             yield f"  {locale or '-'}", ", ".join(names[:_FEW_LABELS]) + more
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
     from rich.table import Table
 
-__all__ = ["Each", "console", "plain", "print_json", "short_names", "table", "working"]
+__all__ = ["Each", "console", "plain", "print_json", "short_names", "short_size", "table", "working"]
 
 # Beside a file there is no window to fit into; a table is as wide as its content, up to this.
 _WIDE_COLUMNS = 200
@@ -45,6 +45,11 @@ def console() -> Console:
 
     width = None if sys.stdout.isatty() else _WIDE_COLUMNS
     return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+
+
+def short_size(size_bytes: int) -> str:
+    """A file's size for people."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:

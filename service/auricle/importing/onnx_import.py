@@ -14,7 +14,7 @@ from auricle.engine.session import Session
 from auricle.errors import BundleError, OptionError
 from auricle.frontend import FeatureSpec
 from auricle.importing import files
-from auricle.importing.recipes import Recipe, recipe
+from auricle.importing.recipes import Recipe, recipe, recognise
 from auricle.importing.settings import ImportReport, ImportSettings
 from auricle.model.bundle import METADATA_KEY, TensorInfo
 
@@ -28,7 +28,7 @@ def import_onnx(path: Path, models_dir: Path, settings: ImportSettings, *, famil
     """Writes the bundle ``NAME.onnx`` into ``models_dir``: the graph as it is, with metadata.
 
     A file that is a bundle already is taken over as it is. ``family`` names a recipe; what ``settings`` say
-    wins over it.
+    wins over it. Where neither it nor the features are given, a recipe is known by its tensors' names.
 
     Raises:
         BundleError: no ONNX model, or one that does not fit what is said of it.
@@ -36,15 +36,18 @@ def import_onnx(path: Path, models_dir: Path, settings: ImportSettings, *, famil
     """
     name = settings.name or files.slug(path.stem, otherwise="model")
     target = files.check_place(models_dir, name, replace=settings.replace)
-    known = recipe(family) if family else None
     session = Session(path, SessionSettings(threads=1))
     notes: tuple[str, ...] = ()
+    if family is None and settings.features is None and METADATA_KEY not in session.metadata:
+        family = recognise([each.name for each in session.inputs], [each.name for each in session.outputs])
+        notes = (f"its tensors are those of recipe {family}, which was applied",) if family else ()
+    known = recipe(family) if family else None
     with files.workspace(models_dir) as scratch:
         made = scratch / target.name
         if METADATA_KEY in session.metadata:
             _refuse_options(path, settings, known)
             shutil.copyfile(path, made)
-            notes = ("it is a bundle already and was taken over as it is",)
+            notes += ("it is a bundle already and was taken over as it is",)
         else:
             made.write_bytes(_bundle_of(path, session, name, settings, known))
         graph = Graph(made, SessionSettings(threads=1))

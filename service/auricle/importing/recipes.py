@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auricle.errors import OptionError
 from auricle.importing.settings import Task
 
-__all__ = ["RECIPES", "Recipe", "recipe"]
+__all__ = ["RECIPES", "Recipe", "recipe", "recognise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,16 @@ RECIPES = {
         stream_length_s=2.0,
     ),
 }
+
+
+def recognise(inputs: Sequence[str], outputs: Sequence[str]) -> str | None:
+    """The recipe whose tensors these are by name; None where no recipe, or more than one, tells its own so."""
+    found = [
+        name
+        for name, each in RECIPES.items()
+        if each.source and each.outputs and [each.source] == list(inputs) and set(each.outputs) == set(outputs)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def recipe(name: str) -> Recipe:

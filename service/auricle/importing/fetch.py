@@ -1,0 +1,59 @@
+"""A model from elsewhere, as a bundle: found, downloaded, imported."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from auricle.errors import BundleError, OptionError
+from auricle.importing import files
+from auricle.importing.download import Progress, download
+from auricle.importing.onnx_import import import_onnx
+from auricle.importing.settings import ImportReport, ImportSettings
+from auricle.importing.sources import locate
+from auricle.importing.tflite_import import import_tflite
+
+__all__ = ["fetch"]
+
+
+def fetch(
+    source: str,
+    models_dir: Path,
+    cache: Path,
+    settings: ImportSettings,
+    *,
+    family: str | None = None,
+    sha256: str | None = None,
+    endpoint: str | None = None,
+    progress: Progress = lambda stage, done, size: None,
+) -> ImportReport:
+    """Imports what lies at ``source`` (see `locate`), by its own name unless ``settings`` give another.
+
+    What was downloaded stays in ``cache`` until it is imported, so that nothing is fetched twice.
+
+    Args:
+        family: a recipe, as for `import_onnx`.
+        sha256, endpoint: as for `locate`.
+
+    Raises errors of `locate`, `download` and of the imports; those of an import say where the file lies.
+    """
+    progress("look up", 0, None)
+    remote = locate(source, sha256=sha256, endpoint=endpoint)
+    name = settings.name or files.slug(remote.model, otherwise="model")
+    files.check_place(models_dir, name, replace=settings.replace)
+    path = download(remote, cache, progress=progress)
+    settings = replace(settings, name=name)
+    try:
+        if path.suffix == ".tflite":
+            report = import_tflite(path, models_dir, settings, progress=lambda stage: progress(stage, 0, None))
+        else:
+            progress("import", 0, None)
+            known = replace(settings, license=settings.license or remote.license)
+            report = import_onnx(path, models_dir, known, family=family)
+    except (BundleError, OptionError) as error:
+        raise type(error)(
+            f"{error.message}; it is fetched: `auricle models import {path}` takes more options", field=error.field
+        ) from error
+    shutil.rmtree(path.parent, ignore_errors=True)
+    return report
