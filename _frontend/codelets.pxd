@@ -13,6 +13,7 @@ cdef extern from "codelets.h" nogil:
         row_codelet levelled
     ctypedef struct column_entry:
         int points
+        int wanted
         int operations
         column_codelet column
         edge_codelet first

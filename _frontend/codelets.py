@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable
 # (points, inputs that are not zero). The shorter ones are frames of 400 or 800 samples in an FFT of 512 or 1024.
 ROWS = [(8, 8), (12, 12), (16, 16), (20, 20), (24, 24), (25, 25), (28, 28), (30, 30), (32, 25), (32, 32)]
 ROWS += [(40, 40), (48, 48), (64, 64)]
-COLUMNS = [8, 15, 16, 20, 25, 32]
+# (points, outputs wanted at either end). The shorter one is for spectra of which only the low bins are looked at.
+COLUMNS = [(8, 8), (15, 15), (16, 16), (20, 20), (25, 25), (32, 32), (32, 4)]
 
 Term = tuple[int, int]  # sign (0 for zero) and node
 ZERO: Term = (0, 0)
@@ -259,7 +260,7 @@ def row(points: int, inputs: int, levelled: bool) -> tuple[str, int]:
     return printer.function(name, parameters), printer.operations + inputs
 
 
-def column(points: int) -> tuple[str, int]:
+def column(points: int, wanted: int) -> tuple[str, int]:
     """Complex DFT with twiddles: y (points,) of pairs → |X|² (points,) at its beginning."""
     graph = Graph()
     x: list[Complex] = [(graph.load("y[0]"), graph.load("y[1]"))]
@@ -270,8 +271,11 @@ def column(points: int) -> tuple[str, int]:
     out = dft(graph, x)
     printer = Printer(graph)
     for k in range(points):
-        printer.store_power(f"y[{k}]", out[k])
-    return printer.function(f"column_{points}", "vf *y, const float *twiddle"), printer.operations + 4 * points
+        # Every output needs every input, so what is stored early overwrites nothing that is still to be read.
+        if k < wanted or k >= points - wanted:
+            printer.store_power(f"y[{k}]", out[k])
+    name = f"column_{points}_{wanted}"
+    return printer.function(name, "vf *y, const float *twiddle"), printer.operations + 4 * points
 
 
 def edge_column(name: str, out: list[Complex], graph: Graph) -> str:
@@ -281,18 +285,18 @@ def edge_column(name: str, out: list[Complex], graph: Graph) -> str:
     return printer.function(name, "vf *y")
 
 
-def first_column(points: int) -> str:
+def first_column(points: int, wanted: int) -> str:
     """The column of the row transforms' sums, which is real."""
     graph = Graph()
     out = dft(graph, [(graph.load(f"y[{2 * i}]"), ZERO) for i in range(points)])
-    return edge_column(f"first_column_{points}", out[: points // 2 + 1], graph)
+    return edge_column(f"first_column_{points}_{wanted}", out[: min(points // 2, wanted) + 1], graph)
 
 
-def middle_column(points: int) -> str:
+def middle_column(points: int, wanted: int) -> str:
     """The column of the row transforms' alternating sums: real, with twiddles that do not depend on the rows."""
     graph = Graph()
     out = dft(graph, [turn(graph, i, 2 * points, (graph.load(f"y[{2 * i}]"), ZERO)) for i in range(points)])
-    return edge_column(f"middle_column_{points}", out[: (points + 1) // 2], graph)
+    return edge_column(f"middle_column_{points}_{wanted}", out[: min((points + 1) // 2, wanted)], graph)
 
 
 HEAD = """/* Written by codelets.py; do not edit. */
@@ -305,7 +309,7 @@ typedef void (*column_codelet)(vf *, const float *);
 typedef void (*edge_codelet)(vf *);
 
 typedef struct { int points, inputs, operations; row_codelet plain, levelled; } row_entry;
-typedef struct { int points, operations; column_codelet column; edge_codelet first, middle; } column_entry;
+typedef struct { int points, wanted, operations; column_codelet column; edge_codelet first, middle; } column_entry;
 
 """
 
@@ -320,11 +324,11 @@ def header() -> str:
         parts += [plain, levelled]
         name = f"row_{points}_{inputs}"
         rows.append(f"    {{{points}, {inputs}, {operations}, {name}, {name}_level}},")
-    for points in COLUMNS:
-        code, operations = column(points)
-        parts += [code, first_column(points), middle_column(points)]
-        entry = f"column_{points}, first_column_{points}, middle_column_{points}"
-        columns.append(f"    {{{points}, {operations}, {entry}}},")
+    for points, wanted in COLUMNS:
+        code, operations = column(points, wanted)
+        parts += [code, first_column(points, wanted), middle_column(points, wanted)]
+        name = f"column_{points}_{wanted}"
+        columns.append(f"    {{{points}, {wanted}, {operations}, {name}, first_{name}, middle_{name}}},")
     parts.append(f"enum {{ ROW_ENTRIES = {len(rows)}, COLUMN_ENTRIES = {len(columns)} }};\n")
     parts.append("\n".join(["static const row_entry row_entries[] = {", *rows, "};\n"]))
     parts.append("\n".join(["static const column_entry column_entries[] = {", *columns, "};\n"]))

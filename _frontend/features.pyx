@@ -3,8 +3,8 @@
 Design. Lanes are frames: every variable of a kernel is a vector of VF_LANES adjacent frames, so each step is the scalar
 algorithm with floats replaced by vectors, and nothing is ever shuffled inside one. Frames go through (kernels.pxd)
 
-    prepare     pre-emphasis and the sums that means are made of, once a sample
-    gather      a chunk of samples, transposed once; frames that overlap read the same row at a shifted column
+    gather      a chunk of samples, transposed once, with pre-emphasis and the sums that means are made of; frames that
+                overlap read the same row at a shifted column
     analyse     for VF_LANES frames: window, DFT, |X|² or |X|, and mel triangles (their non-zero weights) or bins
     compress    logarithm
     scatter     back to rows of the output
@@ -12,15 +12,19 @@ algorithm with floats replaced by vectors, and nothing is ever shuffled inside o
 A block with fewer frames runs the same code with idle lanes, and lanes never mix: what a frame gives depends on its own
 samples alone, so any chunking of a sound gives the same bits. A Plan holds the constant tables and is shared by all
 threads; a Stream holds everything that changes. Kernels run without the GIL.
+
+Few frames, such as what 20 ms of sound complete, leave most lanes of a wide vector idle. A level can then borrow the
+kernels of a narrower one that rounds alike (AVX-512 those of AVX2): a Plan is made with that level's, its ``narrow``.
 """
 
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
 from codelets cimport COLUMN_ENTRIES, ROW_ENTRIES, column_entries, column_entry, row_entries, row_entry
 from fft_general cimport factorize
-from kernels cimport CHUNK, Scratch, Tables, run_chunk
+from kernels cimport BANDS, CHUNK, Scratch, Tables, run_chunk
 from normalize cimport Segment, affine, clamp_whisper, standardize, subtract_means
 from vec cimport VF_LANES, vf
 
@@ -30,19 +34,36 @@ from auricle.frontend import tables
 
 LANES = VF_LANES
 
+cdef enum:
+    CHUNK_BYTES = 1 << 15
+
+
+cdef const char* LENT = "auricle.features.Lent"
+
+cdef struct Lent:
+    # What one level's module needs to run another's kernels: the same source, so the same structs.
+    const Tables* tables
+    Py_ssize_t lanes
+    void* (*allocate)(const Tables*, Scratch*) noexcept nogil
+    void (*run)(const Tables*, const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t, Scratch*) noexcept nogil
+
 
 cdef class Plan:
-    """The constant tables of one spec (its normalisation aside). Immutable, shared by streams and threads."""
+    """The constant tables of one spec (its normalisation aside). Immutable, shared by streams and threads.
 
-    cdef readonly object spec
+    ``narrow`` is the plan of a level with fewer lanes that rounds alike; runs of few frames go there.
+    """
+
+    cdef readonly object spec, narrow
     cdef readonly Py_ssize_t front, back, reach   # samples of padding, and of the past that the end's mirror needs
     cdef bint drop_last, reflect
     cdef Tables t
+    cdef Lent own, few                            # the kernels to lend, and those for few frames (none where run is NULL)
     cdef list keep                                # the arrays that t points into
     cdef list spare                               # workspaces that no call uses now
 
-    def __init__(self, spec):
-        self.spec = spec
+    def __init__(self, spec, narrow=None):
+        self.spec, self.narrow = spec, narrow
         self.keep = []
         self.spare = []
         self.front, self.back = spec.front_samples, spec.back_samples
@@ -57,9 +78,21 @@ cdef class Plan:
         self.t.compressed = spec.compression != "none"
         self.t.floor, self.t.offset = spec.floor, spec.offset
         self.t.log_scale = tables.log_scale(spec)
-        if not self._plan_codelets(spec):
+        if self.t.magnitude and self.t.compressed and spec.filterbank == "bins" and not spec.offset and spec.floor > 1e-18:
+            # log max(|X|, floor) is half of log max(|X|², floor²): no roots. (The floor's square is a normal float.)
+            self.t.magnitude, self.t.floor, self.t.log_scale = False, spec.floor ** 2, tables.log_scale(spec) / 2
+        bank = np.eye(spec.bands, spec.bins) if spec.filterbank == "bins" else tables.mel_weights(spec)
+        sizes, bins, weights = tables.banded(bank.astype(np.float32), BANDS)
+        if not self._plan_codelets(spec, bins.max()):
             self._plan_general(spec)
-        self._plan_bank(spec)
+        self._plan_bank(spec, sizes, bins, weights)
+        self.own.tables, self.own.lanes, self.own.allocate, self.own.run = &self.t, VF_LANES, allocate, run_frames
+        if narrow is not None:
+            self.few = (<const Lent*> PyCapsule_GetPointer(narrow.lend(), LENT))[0]
+
+    def lend(self):
+        """The kernels and tables, for the plan of another level; they live as long as this plan."""
+        return PyCapsule_New(&self.own, LENT, NULL)
 
     cdef const float* _floats(self, values):
         cdef const float[::1] array = np.ascontiguousarray(values, dtype=np.float32).ravel()
@@ -74,31 +107,26 @@ cdef class Plan:
     cdef object _places(self, spec):
         """Where sample j of the frame that begins at column 0 stands in the chunk: row j % hop, column j // hop."""
         self.t.rows = min(spec.hop, spec.frame_length)
-        columns = CHUNK + (spec.frame_length - 1) // spec.hop
-        self.t.stride = -(-columns // 16) * 16
-        self.t.linear = self.t.stride * spec.hop
+        # As many as the first cache level has room for beside the spectrum.
+        self.t.chunk = CHUNK if self.t.rows * CHUNK * sizeof(float) <= CHUNK_BYTES else VF_LANES
+        columns = self.t.chunk + (spec.frame_length - 1) // spec.hop
+        self.t.stride = -(-columns // 4) * 4
         j = np.arange(spec.frame_length)
         places = j % spec.hop * self.t.stride + j // spec.hop
         if spec.preemphasis:
             places[0] = self.t.rows * self.t.stride
         return places
 
-    cdef object _plan_bank(self, spec):
-        if spec.filterbank == "bins":
-            used = np.eye(spec.bands, spec.bins, dtype=bool)
-            self.t.weights = self._floats(np.ones(spec.bands))
-        else:
-            dense = tables.mel_weights(spec).astype(np.float32)
-            used = dense > 0
-            self.t.weights = self._floats(dense[used])
+    cdef object _plan_bank(self, spec, sizes, bins, weights):
         slots = np.arange(spec.bins)
         if self.t.row != NULL:
             slots = tables.bin_slots(self.t.row_points, self.t.columns.points)
-        self.t.slots = self._ints(slots)
-        self.t.n_bins = self._ints(used.sum(axis=1))
-        self.t.band_slots = self._ints(slots[used.nonzero()[1]])
+        self.t.groups, self.t.group_bins = len(sizes), self._ints(sizes)
+        self.t.band_places, self.t.weights = self._ints(slots[bins] * VF_LANES), self._floats(weights)
+        used = np.unique(bins)
+        self.t.used_bins, self.t.slots = len(used), self._ints(slots[used])
 
-    cdef bint _plan_codelets(self, spec) except -1:
+    cdef bint _plan_codelets(self, spec, Py_ssize_t last_bin) except -1:
         """The pair of codelets with the fewest operations; false if no pair makes the size."""
         cdef const row_entry* row = NULL
         cdef Py_ssize_t i, c, cost, best = 0
@@ -107,6 +135,8 @@ cdef class Plan:
                 if row_entries[i].points * column_entries[c].points != spec.fft_size:
                     continue
                 if row_entries[i].inputs * column_entries[c].points < spec.frame_length:
+                    continue
+                if last_bin >= column_entries[c].wanted * row_entries[i].points:
                     continue
                 cost = row_entries[i].operations * column_entries[c].points
                 cost += column_entries[c].operations * row_entries[i].points // 2
@@ -155,8 +185,9 @@ cdef class Plan:
 
 cdef void* allocate(const Tables* t, Scratch* s) noexcept nogil:
     """The scratch of a call in one allocation; returns what to free, or NULL. Zeros, since idle lanes read it."""
-    cdef Py_ssize_t chunk = (t.rows + 1) * t.stride // VF_LANES, sums = 2 * t.stride // VF_LANES
-    cdef Py_ssize_t linear = t.linear // VF_LANES + 1
+    # A row's last block of lanes may reach past the row.
+    cdef Py_ssize_t chunk = (t.rows + 1) * t.stride // VF_LANES + 2, sums = 2 * t.stride // VF_LANES + 2
+    cdef Py_ssize_t edge = (1 + 4 * t.hop) // VF_LANES + 1, values = BANDS * t.groups
     cdef Py_ssize_t spectrum = t.bins, general = 0
     cdef void* memory
     cdef vf* at
@@ -164,16 +195,16 @@ cdef void* allocate(const Tables* t, Scratch* s) noexcept nogil:
         spectrum = 2 * (t.row_points // 2 + 1) * t.columns.points
     else:
         general = t.bluestein.inner.length if t.chirped else t.half_length
-    memory = calloc(2 + linear + chunk + sums + t.bands + spectrum + 4 * general, sizeof(vf))
+    memory = calloc(2 + edge + chunk + sums + values + spectrum + 4 * general, sizeof(vf))
     if memory == NULL:
         return NULL
     at = <vf*> ((<uintptr_t> memory + 2 * sizeof(vf) - 1) // sizeof(vf) * sizeof(vf))
-    s.linear = <float*> at
-    at += linear
+    s.edge = <float*> at
+    at += edge
     s.chunk = <float*> at
     s.sums = <float*> (at + chunk)
     s.values = at + chunk + sums
-    s.spectrum = s.values + t.bands
+    s.spectrum = s.values + values
     s.a.re = s.spectrum + spectrum
     s.a.im = s.a.re + general
     s.b.re = s.a.im + general
@@ -188,25 +219,43 @@ cdef void run_frames(
     cdef Py_ssize_t done = 0
     while done < count:
         run_chunk(
-            t, x + done * t.hop, n - done * t.hop, min(count - done, <Py_ssize_t> CHUNK),
+            t, x + done * t.hop, n - done * t.hop, min(count - done, t.chunk),
             out + done * out_stride, out_stride, s,
         )
-        done += CHUNK
+        done += t.chunk
 
 
 cdef class Workspace:
     """The scratch of one call. The plan keeps those that are free: a stream that waits for its sound holds none."""
 
-    cdef Scratch scratch
+    cdef Scratch scratch, few
     cdef void* memory
+    cdef void* few_memory
 
     def __cinit__(self, Plan plan):
         self.memory = allocate(&plan.t, &self.scratch)
-        if self.memory == NULL:
+        if plan.few.run != NULL:
+            self.few_memory = plan.few.allocate(plan.few.tables, &self.few)
+        if self.memory == NULL or (plan.few.run != NULL and self.few_memory == NULL):
             raise MemoryError
 
     def __dealloc__(self):
         free(self.memory)
+        free(self.few_memory)
+
+    cdef void run(
+        self, Plan plan, const float* x, Py_ssize_t n, Py_ssize_t count, float* out, Py_ssize_t out_stride
+    ) noexcept nogil:
+        """x (n,) → the count frames at its beginning; what is left after whole vectors goes to the narrow ones it fits."""
+        cdef Py_ssize_t rest = count % VF_LANES
+        if plan.few.run == NULL or rest > plan.few.lanes:
+            rest = 0
+        count -= rest
+        run_frames(&plan.t, x, n, count, out, out_stride, &self.scratch)
+        if rest:
+            x += count * plan.t.hop
+            n -= count * plan.t.hop
+            plan.few.run(plan.few.tables, x, n, rest, out + count * out_stride, out_stride, &self.few)
 
 
 cdef class Stream:
@@ -247,6 +296,8 @@ cdef class Stream:
         cdef const float* at = &x[0] if x.shape[0] else NULL
         cdef Py_ssize_t n = x.shape[0], count
         cdef float[:, :] rows
+        if <uintptr_t> at % sizeof(float):
+            raise ValueError("x is not aligned")
         self._enter()
         try:
             if not self.primed:
@@ -321,9 +372,7 @@ cdef class Stream:
     cdef void _run_held(self, Py_ssize_t end, Py_ssize_t count, float* out, Py_ssize_t out_stride) noexcept nogil:
         """The next count frames from what is held up to position end."""
         cdef Py_ssize_t first = self.emitted * self.plan.t.hop
-        run_frames(
-            &self.plan.t, self.held + (first - self.base), end - first, count, out, out_stride, &self.work.scratch
-        )
+        self.work.run(self.plan, self.held + (first - self.base), end - first, count, out, out_stride)
 
     cdef void _feed(self, const float* x, Py_ssize_t n, Py_ssize_t count, float* out, Py_ssize_t out_stride) noexcept nogil:
         cdef Py_ssize_t hop = self.plan.t.hop, length = self.plan.t.frame_length
@@ -338,9 +387,9 @@ cdef class Stream:
             self._run_held(self.end, split - self.emitted, out, out_stride)
             self.end = start
         if split < target:
-            run_frames(
-                &self.plan.t, x + (split * hop - start), n - (split * hop - start), target - split,
-                out + (split - self.emitted) * out_stride, out_stride, &self.work.scratch,
+            self.work.run(
+                self.plan, x + (split * hop - start), n - (split * hop - start), target - split,
+                out + (split - self.emitted) * out_stride, out_stride,
             )
         self.emitted = target
         self.samples += n

@@ -2,14 +2,17 @@
 # All of it is arithmetic on pointers; the tables were designed elsewhere and nothing is allocated here.
 from libc.float cimport FLT_MAX
 from libc.math cimport log
+from libc.string cimport memcpy, memset
 
 from codelets cimport column_entry, row_codelet
 from fft_general cimport Bluestein, Signal, Stockham, chirp_transform, transform
 from ln cimport vf_ln
-from vec cimport VF_LANES, transpose_4x4, transpose_4x8, vf, vf_dot, vf_load, vf_max, vf_set, vf_sqrt, vf_store, vf_sum
+from vec cimport VF_LANES, vf, vf_dot_4, vf_load, vf_max, vf_set, vf_sqrt
+from vec cimport emphasize_4xn, store_sums_4x8, transpose_4x4, transpose_4x8, vf8
 
 cdef enum:
-    CHUNK = 32              # frames gathered at once, a multiple of every level's lanes
+    CHUNK = 32              # most frames gathered at once, a multiple of every level's lanes
+    BANDS = 4               # bands summed at once: their chains of additions run side by side
 
 cdef extern from *:
     """
@@ -26,15 +29,19 @@ cdef struct Tables:
     float emphasis, floor, offset, log_scale
     # The gathered chunk: rows × stride floats, sample r of hop c; one more row for the frames' first samples.
     Py_ssize_t rows, stride
-    Py_ssize_t linear       # samples under a chunk
+    Py_ssize_t chunk        # frames gathered at once
     # Where a codelet or the general transform finds its samples in the chunk, and their window.
     const int* offsets
     const float* window
-    # Where the spectrum has bin k.
+    # Where the spectrum has the bins that bands use.
+    Py_ssize_t used_bins
     const int* slots
-    # The band b is the weighted sum of n_bins[b] bins; their slots and weights follow one another from band to band.
-    const int* n_bins
-    const int* band_slots
+    # Bands are weighted sums of bins, BANDS of them at once: those of group g have group_bins[g] bins each (shorter ones
+    # are filled up with zero weights); places are the bins' first floats in the spectrum. Both follow one another from
+    # group to group, in it from bin to bin, and at last from band to band.
+    Py_ssize_t groups
+    const int* group_bins
+    const int* band_places
     const float* weights
     # The transform by codelets, rows_points × columns.points; none where row is NULL.
     row_codelet row
@@ -51,7 +58,7 @@ cdef struct Tables:
 
 cdef struct Scratch:
     # Working memory of one running chunk.
-    float* linear     # its samples with gain and pre-emphasis, (CHUNK + columns that overlap) · hop
+    float* edge       # 1 + 4 · hop samples, where the sound begins or ends
     float* chunk      # (rows + 1) × stride
     float* sums       # (2, stride): of whole hops and of their first frame_length % hop samples
     vf* values        # bands
@@ -59,61 +66,58 @@ cdef struct Scratch:
     Signal a, b       # the general transform's two sides
 
 
-cdef inline float emphasize(
-    const Tables* t, const float* x, const float* before, Py_ssize_t n, float gain, float* y
+cdef inline void gather_rows(
+    const Tables* t, const float* x, Py_ssize_t first, Py_ssize_t last, float gain, bint plain, float* to, vf8* sums
 ) noexcept nogil:
-    """y[i] = gain·(x[i] - a·x[i-1]) for i < n, where before[i] is x[i-1] for the first VF_LANES; returns gain·Σ x."""
-    cdef Py_ssize_t i = 0
-    cdef float a = t.emphasis, rest = 0
-    cdef vf now, total = vf_set(0)
-    while i + VF_LANES <= n:
-        now = vf_load(x + i)
-        vf_store(y + i, (now - a * vf_load(x + i - 1 if i else before)) * gain)
-        total = total + now
-        i += VF_LANES
-    while i < n:
-        y[i] = (x[i] - a * (x[i - 1] if i >= VF_LANES else before[i])) * gain
-        rest += x[i]
-        i += 1
-    return (vf_sum(total) + rest) * gain
+    """Rows first … last of four columns, x[i·hop + r] for i < 4, to ``to``, pre-emphasised; adds the bare samples to sums."""
+    cdef Py_ssize_t i, r = first, hop = t.hop, stride = t.stride
+    cdef float a = t.emphasis, now
+    if plain:
+        while r + 8 <= last:
+            transpose_4x8(x + r, hop, to + r * stride, stride)
+            r += 8
+    else:
+        r += emphasize_4xn(x + r, hop, last - r, a, gain, to + r * stride, stride, sums)
+    while r < last:
+        for i in range(4):
+            now = x[i * hop + r]
+            to[r * stride + i] = now if plain else (now - a * x[i * hop + r - 1]) * gain
+            if not plain:
+                (<float*> (sums + i))[0] += now
+        r += 1
 
 
-cdef inline void prepare(const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float gain, Scratch* s) noexcept nogil:
-    """x (n,) → s.linear: gain and pre-emphasis; and what needs the bare samples, their sums and every hop's first.
+cdef inline void gather(
+    const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float gain, bint plain, Scratch* s
+) noexcept nogil:
+    """x (n,) → s.chunk (rows, columns): row r, column c is x[c·hop + r], zero from n on, with gain and pre-emphasis.
 
-    A frame's first sample stands for the one before it, too: (1 - a)·x beside the (x - a·x[-1]) that earlier frames see.
+    And, unless ``plain``, what needs the bare samples: s.sums, and every hop's first: as a frame's first sample it stands
+    for the one before it, too: (1 - a)·x beside the (x - a·x[-1]) that earlier frames see.
     """
-    cdef Py_ssize_t c, i, at, hop = t.hop, part = t.frame_length % hop, columns = count + (t.frame_length - 1) // hop
-    cdef float* firsts = s.chunk + t.rows * t.stride
-    cdef float[VF_LANES] head
-    cdef const float* before
-    cdef float some
-    for i in range(VF_LANES):
-        head[i] = x[i - 1 if i else 0] if i < n else 0
-    for c in range(columns):
-        at = c * hop
-        before = x + at - 1 if c else head
-        firsts[c] = x[at] * gain * (<float> 1.0 - t.emphasis) if at < n else 0
-        some = emphasize(t, x + at, before, min(part, max(n - at, 0)), gain, s.linear + at)
-        s.sums[t.stride + c] = some
-        if part:
-            at += part
-            before = x + at - 1
-        s.sums[c] = some + emphasize(t, x + at, before, min(hop - part, max(n - at, 0)), gain, s.linear + at)
-
-
-cdef inline void gather(const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, Scratch* s) noexcept nogil:
-    """x (n,) → s.chunk (rows, columns): row r, column c is x[c·hop + r], zero from n on."""
-    cdef Py_ssize_t r, c, i, full, hop = t.hop, rows = t.rows, stride = t.stride
+    cdef Py_ssize_t c, i, have, hop = t.hop, rows = t.rows, part = t.frame_length % hop
     cdef Py_ssize_t used = (count + (t.frame_length - 1) // hop + 3) & ~3
-    cdef float* chunk = s.chunk
+    cdef vf8[4] sums
+    cdef const float* at
     for c in range(0, used, 4):
-        full = min(max(n - (c + 3) * hop, 0), rows) & ~7
-        for r in range(0, full, 8):
-            transpose_4x8(x + c * hop + r, hop, chunk + r * stride + c, stride)
-        for r in range(full, rows):
-            for i in range(c, c + 4):
-                chunk[r * stride + i] = x[i * hop + r] if i * hop + r < n else 0
+        at = x + c * hop
+        if (not plain and c == 0) or n < (c + 4) * hop:
+            # Where x does not reach, on either side, a copy with zeros does.
+            have = min(max(n - c * hop, 0), 4 * hop)
+            s.edge[0] = at[-1] if 0 < c * hop <= n else 0
+            memcpy(s.edge + 1, at, have * sizeof(float))
+            memset(s.edge + 1 + have, 0, (4 * hop - have) * sizeof(float))
+            at = s.edge + 1
+        if plain:
+            gather_rows(t, at, 0, rows, gain, plain, s.chunk + c, sums)
+            continue
+        memset(sums, 0, sizeof(sums))
+        gather_rows(t, at, 0, part, gain, plain, s.chunk + c, sums)
+        store_sums_4x8(sums, gain, s.sums + t.stride + c)
+        gather_rows(t, at, part, rows, gain, plain, s.chunk + c, sums)
+        store_sums_4x8(sums, gain, s.sums + c)
+        for i in range(4):
+            s.chunk[rows * t.stride + c + i] = at[i * hop] * gain * (<float> 1.0 - t.emphasis)
 
 
 cdef inline vf mean_level(const Tables* t, const float* sums) noexcept nogil:
@@ -183,14 +187,15 @@ cdef inline void transform_general(const Tables* t, const float* chunk, vf level
 cdef inline vf bank(const Tables* t, const vf* spectrum, vf* values) noexcept nogil:
     """spectrum (bins,) → values (bands,): each band's bins by their weights. Returns 0 where all values are finite."""
     cdef const float* weight = t.weights
-    cdef const int* slot = t.band_slots
+    cdef const int* place = t.band_places
     cdef vf nothing = vf_set(0), zero = vf_set(0)
-    cdef Py_ssize_t b
-    for b in range(t.bands):
-        values[b] = vf_dot(spectrum, slot, weight, t.n_bins[b])
-        nothing = nothing + values[b] * zero
-        weight += t.n_bins[b]
-        slot += t.n_bins[b]
+    cdef Py_ssize_t g, i
+    for g in range(t.groups):
+        vf_dot_4(<const float*> spectrum, place, weight, t.group_bins[g], values + BANDS * g)
+        for i in range(BANDS):
+            nothing = nothing + values[BANDS * g + i] * zero
+        weight += BANDS * t.group_bins[g]
+        place += BANDS * t.group_bins[g]
     return nothing
 
 
@@ -251,7 +256,7 @@ cdef inline vf analyse(const Tables* t, Py_ssize_t column, Scratch* s) noexcept 
     else:
         transform_general(t, s.chunk + column, level, s)
     if t.magnitude:
-        for k in range(t.bins):
+        for k in range(t.used_bins):
             s.spectrum[t.slots[k]] = vf_sqrt(s.spectrum[t.slots[k]])
     return bank(t, s.spectrum, s.values)
 
@@ -259,12 +264,11 @@ cdef inline vf analyse(const Tables* t, Py_ssize_t column, Scratch* s) noexcept 
 cdef inline void load_chunk(
     const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float gain, Scratch* s
 ) noexcept nogil:
-    if t.emphasis == 0 and not t.remove_dc and gain == 1:
-        gather(t, x, n, count, s)
-        return
-    prepare(t, x, n, count, gain, s)
     # Columns past the last frame's hold what an earlier chunk left: no lane that counts looks at them.
-    gather(t, s.linear, t.linear, count, s)
+    if t.emphasis == 0 and not t.remove_dc and gain == 1:
+        gather(t, x, n, count, 1, True, s)
+    else:
+        gather(t, x, n, count, gain, False, s)
 
 
 cdef inline void run_chunk(

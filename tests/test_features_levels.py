@@ -49,6 +49,16 @@ def test_levels_agree(level: str, tmp_path: Path) -> None:
         assert error.mean() <= 5e-7, name
 
 
+@pytest.mark.skipif("avx512" not in cpu.levels(), reason="the processor has no AVX-512")
+def test_the_level_that_lends_its_kernels_for_few_frames_gives_the_same_bits(tmp_path: Path) -> None:
+    for level in ("avx2", "avx512"):
+        done = run(level, COMPUTE, str(tmp_path / f"{level}.npz"))
+        assert done.returncode == 0, done.stderr
+    narrow, wide = np.load(tmp_path / "avx2.npz"), np.load(tmp_path / "avx512.npz")
+    for name in frontend.presets():
+        np.testing.assert_array_equal(narrow[name], wide[name], err_msg=name)
+
+
 def test_a_level_that_does_not_run_here_is_named_with_those_that_do() -> None:
     done = run("avx1024", "import auricle.frontend")
     assert done.returncode != 0

@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from auricle.errors import OptionError
 
-from .dispatch import load
+from .dispatch import load, load_narrower
 from .spec import FeatureSpec, resolve
 
 if TYPE_CHECKING:
     from auricle._frontend import features as _kernels
 else:
     _kernels = load("features")
+    _narrower_kernels = load_narrower("features")
 
 __all__ = ["FeatureStream", "features", "features_batch", "normalize"]
 
@@ -40,7 +41,8 @@ def _plan(spec: FeatureSpec) -> _kernels.Plan:
     with _plans_lock:
         plan = _plans.get(key)
         if plan is None:
-            plan = _plans[key] = _kernels.Plan(key)
+            narrow = _narrower_kernels.Plan(key) if _narrower_kernels else None
+            plan = _plans[key] = _kernels.Plan(key, narrow)
             if len(_plans) > _PLANS_KEPT:
                 _plans.popitem(last=False)
         else:
@@ -185,7 +187,10 @@ class FeatureStream:
             OptionError: ``x`` of another type or shape.
             RuntimeError: after ``finish``, or while another thread feeds.
         """
-        completed = self._stream.feed(_waveform(x))
+        try:
+            completed = self._stream.feed(x)
+        except (TypeError, ValueError):  # not as the kernels read it
+            completed = self._stream.feed(_waveform(x))
         if self._held is None:
             return completed
         self._held.append(completed)

@@ -123,6 +123,30 @@ def bin_slots(rows: int, columns: int) -> npt.NDArray[np.intp]:
     return np.asarray(mirrored % rows * (2 * columns) + mirrored // rows, dtype=np.intp)
 
 
+def banded(bank: Array, width: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Array]:
+    """The non-zero weights of a bank (bands, bins), ``width`` bands side by side.
+
+    Returns the bins of every group of bands (groups,), and two flat arrays of bins and weights that follow one another
+    from group to group, in it from bin to bin, and at last from band to band. Bands with fewer bins than their group's
+    longest repeat their last with weight 0.
+    """
+    bands = [row.nonzero()[0] for row in bank]
+    sizes, bins, weights = [], [], []
+    for first in range(0, len(bands), width):
+        group = bands[first : first + width]
+        sizes.append(max(1, *map(len, group)))
+        group_bins = np.zeros((sizes[-1], width), dtype=np.intp)
+        group_weights = np.zeros((sizes[-1], width))
+        for i, used in enumerate(group):
+            if len(used):
+                group_bins[:, i] = used[-1]
+            group_bins[: len(used), i] = used
+            group_weights[: len(used), i] = bank[first + i, used]
+        bins.append(group_bins.ravel())
+        weights.append(group_weights.ravel())
+    return np.array(sizes), np.concatenate(bins), np.concatenate(weights)
+
+
 def log_scale(spec: FeatureSpec) -> float:
     """What turns the natural logarithm into the spec's: decibels are 10·log10 of power, 20·log10 of magnitude."""
     decibels = 20.0 if spec.spectrum == "magnitude" else 10.0
