@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ import soundfile
 from click.testing import CliRunner
 
 import models
+from auricle.cli import main
 from auricle.cli.train import train
+from auricle.config import SessionSettings
+from auricle.engine.graph import Graph
 from auricle.errors import InvalidArgumentError
 
 RATE_HZ = 16000
@@ -35,8 +39,8 @@ def test_it_trains_prints_and_writes_a_report(data: Path, tmp_path: Path) -> Non
     )
     assert ran.exit_code == 0, ran.output
     assert "accuracy 100.0% on 2 clips" in ran.output
-    assert sorted(path.name for path in report.iterdir()) == ["confusion.png", "report.html", "report.txt"]
-    assert (report / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in report.iterdir()) == ["report.html", "report.png", "report.txt"]
+    assert (report / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_json_is_one_line_with_the_confusion(data: Path, tmp_path: Path) -> None:
@@ -52,3 +56,69 @@ def test_bad_data_is_an_error_of_the_tree(tmp_path: Path) -> None:
     ran = CliRunner().invoke(train, [str(tmp_path / "none"), "--out", str(tmp_path / "x.onnx")])
     assert isinstance(ran.exception, InvalidArgumentError)
     assert "there is no folder" in ran.exception.message
+
+
+def test_bad_input_ends_with_exit_code_3_and_one_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "loud" / "a_0.wav").write_text("dear reader")
+    with pytest.raises(SystemExit) as left:
+        main(["train", str(data), "--out", str(tmp_path / "new" / "x.onnx")])
+    assert left.value.code == 3
+    assert re.fullmatch(r"auricle: .*a_0\.wav: audio\.content cannot be read[^\n]*\n", capsys.readouterr().err)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_quantised_models_json_has_both_accuracies(data: Path, tmp_path: Path) -> None:
+    backbone, out = models.write_embedder(tmp_path / "b.onnx"), tmp_path / "levels.onnx"
+    flags = ["--out", str(out), "--backbone", str(backbone), "--quantize", "float16", "--json"]
+    made = json.loads(CliRunner().invoke(train, [str(data), *flags]).stdout)
+    assert (made["precision"], made["accuracy"], made["float32_accuracy"]) == ("float16", 1.0, 1.0)
+
+
+def test_labels_name_a_locale_and_a_file(data: Path, tmp_path: Path) -> None:
+    backbone, out = models.write_waveform(tmp_path / "b.onnx"), tmp_path / "levels.onnx"
+    (tmp_path / "de.txt").write_text("laut\nleise\n")
+    flags = [str(data), "--out", str(out), "--backbone", str(backbone), "--labels"]
+    assert CliRunner().invoke(train, [*flags, f"de={tmp_path / 'de.txt'}"]).exit_code == 0
+    (head,) = [head for head in Graph(out, SessionSettings()).heads if head.spec.kind == "classification"]
+    assert [(each.locale, each.names) for each in head.spec.labels] == [
+        ("", ("loud", "quiet")),
+        ("de", ("laut", "leise")),
+    ]
+    for wrong in (str(tmp_path / "de.txt"), "de=nowhere.txt", f"={tmp_path / 'de.txt'}"):
+        ran = CliRunner().invoke(train, [*flags, wrong])
+        assert ran.exit_code == 2
+        assert "should be LOCALE=FILE" in ran.output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("default")
+def test_a_whole_model_is_trained_from_a_table_and_a_seed_gives_one_file(tmp_path: Path) -> None:
+    pytest.importorskip("keras", reason="a whole model needs the extra train")
+    pytest.importorskip("matplotlib", reason="the picture needs the extra train")
+    rows = ["path,label,split"]
+    for label, hz in (("high", 3000), ("low", 400)):
+        for number in range(10):
+            seconds = np.arange(RATE_HZ // 2) / RATE_HZ
+            wave = 0.2 * np.sin(2 * np.pi * hz * (1 + number / 300) * seconds)
+            soundfile.write(tmp_path / f"{label}{number}.wav", wave, RATE_HZ)
+            rows.append(
+                f"{label}{number}.wav,{label},{'test' if number > 7 else 'validation' if number > 5 else 'train'}"
+            )
+    table = tmp_path / "clips.csv"
+    table.write_text("\n".join(rows))
+    outs = [tmp_path / name / "tones.onnx" for name in ("one", "two")]
+    for out in outs:
+        flags = ["--whole-model", "--epochs", "12", "--seed", "3", "--cache", str(tmp_path / "cache")]
+        ran = CliRunner().invoke(train, [str(table), "--out", str(out), *flags, "--report", str(out.parent / "report")])
+        assert ran.exit_code == 0, ran.output
+        assert "accuracy 100.0% on 4 clips" in ran.output
+    # The second time the features came from the cache.
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 12
+    page = (outs[0].parent / "report" / "report.html").read_text()
+    assert re.search(r"Accuracy by epoch: learned from [\d.]+ to [\d.]+, watched from [\d.]+ to 1\.000", page)
+    head = Graph(outs[0], SessionSettings()).heads[1]
+    assert head.spec.labels[0].names == ("high", "low", "background")

@@ -1,14 +1,13 @@
-"""Clips: what is found in a folder or a table, what is refused before training starts, and how clips are split."""
+"""Clips: what is found in a folder or a table, and what is refused before training starts."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from auricle.errors import InvalidArgumentError
-from auricle.training.clips import Clip, by_folder, by_table, check, split
+from auricle.training.clips import Clip, by_folder, by_table, check
 
 
 def folder(root: Path, *files: str) -> Path:
@@ -34,8 +33,24 @@ def test_a_pattern_names_the_group(tmp_path: Path) -> None:
     folder(tmp_path, "yes/ann_1.wav", "no/ben_1.wav")
     clips, _ = by_folder(tmp_path, group_pattern=r"^([a-z]+)_")
     assert [each.group for each in clips] == ["ben", "ann"]
-    with pytest.raises(InvalidArgumentError, match=r"'ben_1.wav' does not fit the group pattern '\^\(x\)'"):
-        by_folder(tmp_path, group_pattern="^(x)")
+    for pattern, message in (
+        ("^(x)", r"'ben_1.wav' does not fit the group pattern '\^\(x\)'"),
+        ("^(x", r"the group pattern '\^\(x' is no regular expression: missing \)"),
+        ("^x", r"the group pattern '\^x' has 0 groups in parentheses, not one"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=message):
+            by_folder(tmp_path, group_pattern=pattern)
+
+
+def test_what_a_file_manager_hides_is_no_sound(tmp_path: Path) -> None:
+    folder(tmp_path, "yes/a.wav", "yes/._a.wav", "yes/.b.wav", "notes.txt")
+    assert [each.path.name for each in by_folder(tmp_path)[0]] == ["a.wav"]
+
+
+def test_a_class_folder_without_sounds_is_refused(tmp_path: Path) -> None:
+    folder(tmp_path, "yes/a.wav", "no/b.m4a")
+    with pytest.raises(InvalidArgumentError, match=r"class folder .*no has no sounds: files \.aif"):
+        by_folder(tmp_path)
 
 
 def test_a_table_has_paths_labels_and_splits(tmp_path: Path) -> None:
@@ -65,7 +80,7 @@ def test_a_wrong_table_is_refused_with_its_line(tmp_path: Path, text: str, messa
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ("", "data has no sounds; put .aif"),
+        ("", "data has no sounds; put files .aif"),
         ("aaa", "data has one class, 'a'; at least 2 are needed"),
         ("aab", "data: class 'b' has 1 clip; each needs at least 2"),
     ],
@@ -75,29 +90,15 @@ def test_what_cannot_be_learned_from_is_refused(labels: str, message: str) -> No
         check([clip(f"{i}.wav", label) for i, label in enumerate(labels)], where="data")
 
 
-def test_no_such_folder_is_refused(tmp_path: Path) -> None:
+def test_no_such_folder_and_no_such_table_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="there is no folder"):
         by_folder(tmp_path / "none")
+    with pytest.raises(InvalidArgumentError, match="there is no table"):
+        by_table(tmp_path / "none.csv")
 
 
-def test_a_split_by_chance_takes_a_share_of_each_class_and_never_all() -> None:
-    clips = [clip(f"{i}.wav", "many") for i in range(20)] + [clip("x.wav", "few"), clip("y.wav", "few")]
-    train, test = split(clips, share=0.2, seed=3)
-    assert Counter(each.label for each in test) == {"many": 4, "few": 1}
-    assert sorted(each.path for each in (*train, *test)) == sorted(each.path for each in clips)
-    assert split(clips, share=0.2, seed=3) == (train, test)
-
-
-def test_a_held_out_group_is_all_that_is_tested() -> None:
-    clips = [clip("1.wav", "a", "ann"), clip("2.wav", "a", "ben"), clip("3.wav", "b", "ben")]
-    train, test = split(clips, share=0.5, seed=1, held_out="ben")
-    assert [each.group for each in train] == ["ann"]
-    assert [each.group for each in test] == ["ben", "ben"]
-    with pytest.raises(InvalidArgumentError, match="group 'eve' has 0 of 3 clips; the groups are: ann, ben"):
-        split(clips, share=0.5, seed=1, held_out="eve")
-
-
-def test_a_tables_own_split_is_kept() -> None:
-    clips = [clip("1.wav", "a", part="train"), clip("2.wav", "a", part="test"), clip("3.wav", "b", part="validation")]
-    train, test = split(clips, share=0.5, seed=1)
-    assert ([each.path.name for each in train], [each.path.name for each in test]) == (["1.wav"], ["2.wav", "3.wav"])
+def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "clips.csv"
+    table.write_bytes(b"path,label\n\xff\xfe,x\n")
+    with pytest.raises(InvalidArgumentError, match=r"clips\.csv is no CSV in UTF-8"):
+        by_table(table)

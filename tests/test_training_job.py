@@ -10,10 +10,11 @@ import soundfile
 
 import models
 from auricle.client import Client
+from auricle.config import SessionSettings
+from auricle.engine.graph import Graph
 from auricle.errors import AudioError, AuricleError, InvalidArgumentError, OptionError
 from auricle.serve.local import LocalTransport
 from auricle.training.job import Job, run
-from auricle.training.report import make_report
 
 RATE_HZ = 16000
 LEVELS = {"loud": 0.5, "quiet": 0.05}
@@ -46,7 +47,7 @@ def test_a_folder_becomes_a_bundle_that_serves(data: Path, backbone: Path, tmp_p
     seen: list[tuple[str, int, int]] = []
     report = run(Job(data=data, out=out, backbone=str(backbone)), lambda *each: seen.append(each))
     assert (report.labels, report.clips, report.accuracy) == (("loud", "quiet"), 4, 1.0)
-    assert {stage for stage, _, _ in seen} == {"reading", "embedding"}
+    assert {stage for stage, _, _ in seen} == {"reading", "embedding", "testing float32"}
     with LocalTransport(models_dir=out.parent) as transport:
         client = Client(transport=transport, retry=None)
         for label in LEVELS:
@@ -70,7 +71,9 @@ def test_a_held_out_speaker_is_all_that_is_tested(data: Path, backbone: Path, tm
     assert run(job).clips == 6
 
 
-@pytest.mark.parametrize("case", ["empty", "one-class", "one-clip", "text", "short", "not-finite", "backbone", "share"])
+@pytest.mark.parametrize(
+    "case", ["empty", "one-class", "empty-class", "one-clip", "text", "short", "not-finite", "backbone", "share"]
+)
 def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
     data: Path, backbone: Path, tmp_path: Path, case: str
 ) -> None:
@@ -80,9 +83,11 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
         (tmp_path / "nothing").mkdir()
         job["data"], message = tmp_path / "nothing", "nothing has no sounds"
     elif case == "one-class":
-        for path in (data / "loud").iterdir():
-            path.unlink()
+        (data / "loud").rename(tmp_path / "away")
         message = "has one class, 'quiet'"
+    elif case == "empty-class":
+        (data / "silent").mkdir()
+        message = r"silent has no sounds"
     elif case == "one-clip":
         write_clip(data / "odd" / "x.wav", 0.1)
         message = "class 'odd' has 1 clip"
@@ -105,14 +110,72 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_report_counts_and_names_the_surest_mistakes() -> None:
-    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]], np.float32)
-    report = make_report(
-        ["a", "b"], ["1.wav", "2.wav", "3.wav", "4.wav"], np.array([0, 0, 1, 1]), scores, losses=[2, 1]
-    )
-    assert report.confusion.tolist() == [[1, 1], [1, 1]]
-    assert report.rows() == [("a", 2, 0.5, 0.5), ("b", 2, 0.5, 0.5)]
-    assert [(mistake.file, mistake.said) for mistake in report.worst] == [("2.wav", "b"), ("3.wav", "a")]
-    assert "accuracy 50.0% on 4 clips" in report.text()
-    assert "2.wav: a taken for b (0.80)" in report.page()
-    assert "<svg" in report.page()
+def test_the_report_is_what_the_written_file_answers(data: Path, backbone: Path, tmp_path: Path) -> None:
+    # What was quiet is called loud, so that nothing can be told apart.
+    for path in (data / "quiet").iterdir():
+        write_clip(path, LEVELS["loud"], seed=int(path.stem[4:]))
+    out = tmp_path / "levels.onnx"
+    report = run(Job(data=data, out=out, backbone=str(backbone), group_pattern="^([a-z]+)_", held_out="ben"))
+    with LocalTransport(models_dir=tmp_path) as transport:
+        client = Client(transport=transport, retry=None)
+        said = {
+            path: client.classify(path).categories[0]
+            for label in LEVELS
+            for path in sorted((data / label).glob("ben*"))
+        }
+    served = [
+        [sum(c.label == to for p, c in said.items() if p.parent.name == label) for to in LEVELS] for label in LEVELS
+    ]
+    assert report.confusion.tolist() == served
+    for mistake in report.worst:
+        assert (said[Path(mistake.file)].label, Path(mistake.file).parent.name) == (mistake.said, mistake.label)
+        assert said[Path(mistake.file)].score == pytest.approx(mistake.score, abs=1e-6)
+
+
+def test_background_noise_is_a_class_of_a_transferred_model(data: Path, backbone: Path, tmp_path: Path) -> None:
+    write_clip(data / "_background_noise_" / "x.wav", 0.0, seconds=1.0)
+    report = run(Job(data=data, out=tmp_path / "l.onnx", backbone=str(backbone)))
+    assert report.labels == ("loud", "quiet", "background")
+    with LocalTransport(models_dir=tmp_path) as transport:
+        client = Client(transport=transport, retry=None)
+        heard = client.classify(data / "_background_noise_" / "x.wav")
+    assert heard.categories[0].label == "background"
+
+
+def test_a_table_tells_what_is_learned_and_tested(data: Path, backbone: Path, tmp_path: Path) -> None:
+    rows = [
+        f"{path},{path.parent.name},{'test' if path.stem[-1] in '369' else 'train'}" for path in data.glob("*/*.wav")
+    ]
+    table = tmp_path / "clips.csv"
+    table.write_text("\n".join(["path,label,split", *rows]))
+    report = run(Job(data=table, out=tmp_path / "l.onnx", backbone=str(backbone)))
+    assert (report.clips, report.accuracy) == (6, 1.0)
+
+
+@pytest.mark.parametrize("precision", ["int8", "float16"])
+def test_a_quantised_model_is_reported_beside_the_float_one(data: Path, tmp_path: Path, precision: str) -> None:
+    backbone = models.write_embedder(tmp_path / "mean.onnx")
+    out = tmp_path / "m" / "levels.onnx"
+    report = run(Job(data=data, out=out, backbone=str(backbone), quantize=precision))  # type: ignore[arg-type]
+    assert (report.precision, report.float32_accuracy) == (precision, 1.0)
+    assert f"Weights as {precision}." in Graph(out, SessionSettings()).bundle.description
+
+
+def test_labels_have_locales(data: Path, backbone: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m" / "levels.onnx"
+    run(Job(data=data, out=out, backbone=str(backbone), locales={"de": ["laut", "leise"]}))
+    with LocalTransport(models_dir=out.parent) as transport:
+        client = Client(transport=transport, retry=None)
+        result = client.classify(data / "loud" / "ann_1.wav", display_names_locale="de")
+    assert (result.categories[0].category_name, result.categories[0].display_name) == ("loud", "laut")
+    with pytest.raises(OptionError, match="the model has 2 classes, but there are 1 labels for locale 'de'"):
+        run(Job(data=data, out=out, backbone=str(backbone), locales={"de": ["laut"]}))
+
+
+def test_a_cache_changes_nothing(data: Path, backbone: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / name / "levels.onnx" for name in ("none", "filled", "used")]
+    for out, cache in zip(outs, (None, tmp_path / "cache", tmp_path / "cache"), strict=True):
+        run(Job(data=data, out=out, backbone=str(backbone), cache=cache))
+    assert len({out.read_bytes() for out in outs}) == 1
+    # The clips that were learned from; those that are tested go through the finished file.
+    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 16

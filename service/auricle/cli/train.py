@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
+def _locales(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, list[str]]:
+    """``LOCALE=FILE``, one name a line."""
+    from auricle.importing.files import label_names, read
+
+    found = {}
+    for value in values:
+        locale, sign, file = value.partition("=")
+        if not locale or not sign or not Path(file).is_file():
+            raise click.BadParameter(f"{value!r} should be LOCALE=FILE, with a file of one name a line")
+        source, text = read(Path(file))
+        found[locale] = label_names(text, classes=None, source=source)
+    return found
+
+
 @click.command()
 @click.argument("data", metavar="FOLDER|CSV", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The bundle to write.")
@@ -45,6 +59,25 @@ __all__ = ["train"]
 @click.option("--test-share", type=float, default=0.2, show_default=True, help="Share of each class to test with.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Of a whole model.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same model.")
+@click.option(
+    "--quantize",
+    type=click.Choice(["float16", "int8"]),
+    help="How the model is stored; its accuracy is printed beside float32's.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keeps features there for the next time.",
+)
+@click.option(
+    "--labels",
+    "locales",
+    multiple=True,
+    callback=_locales,
+    metavar="LOCALE=FILE",
+    help="What the classes are called, in the order of their names; may be repeated.",
+)
 @click.option("--author", default="", help="Who made it.")
 @click.option("--license", default="", help="Its licence.")
 @click.option(
@@ -64,13 +97,14 @@ def train(
 ) -> None:
     """Makes a classifier of labelled sounds and writes it as a model that a server can load.
 
-    FOLDER has a sub-folder for each class; _background_noise_ is none. A CSV has the columns path and label, and may
-    have split (train, validation, test) and group.
+    FOLDER has a sub-folder for each class; the sounds of _background_noise_ are mixed into a whole model's, and are a
+    class, background. A CSV has the columns path and label, and may have split (train, validation, test) and group.
 
     \b
       auricle train birds/ --out models/birds.onnx
       auricle train people/ --backbone voice/1.onnx --out who.onnx
       auricle train words/ --whole-model --group-pattern '^([a-z]+)_' --hold-out ann --out words.onnx
+      auricle train words/ --quantize int8 --labels de=worte.txt --report report/ --out words.onnx
     """
     from dataclasses import replace
 
@@ -88,6 +122,8 @@ def train(
             {
                 "out": str(out),
                 "accuracy": made.accuracy,
+                "precision": made.precision,
+                "float32_accuracy": made.accuracy if made.float32_accuracy is None else made.float32_accuracy,
                 "clips": made.clips,
                 "labels": list(made.labels),
                 "confusion": made.confusion.tolist(),
@@ -121,10 +157,12 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
 
 def _write(report: Report, folder: Path) -> None:
     """The page, and the picture where matplotlib is there."""
+    from auricle.training.report_page import page, picture
+
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.html").write_text(report.page(), encoding="utf-8")
+    (folder / "report.html").write_text(page(report), encoding="utf-8")
     (folder / "report.txt").write_text(report.text() + "\n", encoding="utf-8")
     try:
-        report.picture(folder / "confusion.png")
+        picture(report, folder / "report.png")
     except ImportError:
-        click.echo("no confusion.png: matplotlib is not installed; pip install 'auricle[train]'", err=True)
+        click.echo("no report.png: matplotlib is not installed; pip install 'auricle[train]'", err=True)

@@ -75,6 +75,13 @@ class Graph:
                 )
         return {name: array[:count].reshape(count, -1) for name, array in answers.items()}
 
+    def feed(self, segment: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """One segment alone as the graph itself takes it, by the input's name: for tools that run the graph."""
+        tensor = self._arrange(segment)
+        if self.layout.has_batch:
+            tensor = tensor[np.newaxis]
+        return {self._input.name: np.ascontiguousarray(tensor, self._dtype)}
+
     def _infer(self, outputs: Sequence[str], tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
         if not self.batches and self.layout.has_batch:
             tensor = tensor[np.newaxis]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.errors import BundleError
+from auricle.errors import BundleError, OptionError
 from auricle.model.bundle import METADATA_KEY, Bundle
+from auricle.model.labels import LabelList
 from auricle.training.network import BANDS, FRAMES, LAYERS
+from auricle.training.quantization import HALF
 
-__all__ = ["onnx_bytes", "read_layers"]
+__all__ = ["Labels", "label_lists", "onnx_bytes", "read_layers", "with_bundle"]
 
 Weights = Mapping[str, NDArray[np.float32]]
+Labels = Sequence[str] | Mapping[str, Sequence[str]]
 
 # The oldest that say all that is needed here, so that any supported onnxruntime reads the file.
 _IR_VERSION = 8
@@ -79,8 +82,35 @@ def onnx_bytes(weights: Weights, bundle: Bundle) -> bytes:
     return serialized
 
 
+def with_bundle(data: bytes, bundle: Bundle) -> bytes:
+    """The same file with other metadata."""
+    import onnx
+    from onnx import helper
+
+    model: Any = onnx.load_model_from_string(data)
+    kept = {each.key: each.value for each in model.metadata_props}
+    helper.set_model_props(model, {**kept, METADATA_KEY: msgspec.json.encode(bundle).decode()})
+    serialized: bytes = model.SerializeToString(deterministic=True)
+    return serialized
+
+
+def label_lists(labels: Labels, classes: int) -> tuple[LabelList, ...]:
+    """Names of the classes, or lists of them by locale, as a bundle has them.
+
+    Raises OptionError: a list of another length than there are classes.
+    """
+    lists = labels if isinstance(labels, Mapping) else {"": labels}
+    for locale, names in lists.items():
+        if len(names) != classes:
+            where = f" for locale {locale!r}" if locale else ""
+            raise OptionError(
+                f"the model has {classes} classes, but there are {len(names)} labels{where}", field="labels"
+            )
+    return tuple(LabelList(locale=locale, names=tuple(names)) for locale, names in lists.items())
+
+
 def read_layers(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The weights of a file that ``onnx_bytes`` made, in Keras's order of axes.
+    """The weights of a file that ``onnx_bytes`` made, in Keras's order of axes; float16 ones are widened.
 
     Raises BundleError where the file holds another network.
     """
@@ -88,10 +118,10 @@ def read_layers(path: Path) -> dict[str, NDArray[np.float32]]:
     from onnx import numpy_helper
 
     model: Any = onnx.load(path)
-    found = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    found = {each.name.removesuffix(HALF): numpy_helper.to_array(each) for each in model.graph.initializer}
     wanted = [f"{layer}.{part}" for layer in LAYERS for part in ("kernel", "bias")]
     if missing := [name for name in wanted if name not in found]:
-        raise BundleError(f"{path.name} is no browser-FFT network of this project: it lacks {missing[0]!r}")
+        raise BundleError(f"{path.name} is no float browser-FFT network of this project: it lacks {missing[0]!r}")
     return {name: _keras_order(np.asarray(found[name], np.float32)) for name in wanted}
 
 

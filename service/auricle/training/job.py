@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -14,21 +14,25 @@ from numpy.typing import NDArray
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.engine.plan import default_grid
-from auricle.errors import InvalidArgumentError, OptionError
+from auricle.errors import OptionError
 from auricle.model.bundle import Bundle
 from auricle.model.bundled import bundled_dir
 from auricle.model.heads import HeadSpec
 from auricle.model.labels import LabelList
+from auricle.model.scratch import scratch_directory
 from auricle.training import digits
 from auricle.training.augment import Augmentation
-from auricle.training.clips import Clip, by_folder, by_table, check, split
-from auricle.training.export import onnx_bytes
-from auricle.training.fit import Fitting, fit, seed_everything
-from auricle.training.network import FRAMES, build, read_weights
-from auricle.training.planes import make_planes, planes_of
-from auricle.training.report import Report, make_report
+from auricle.training.cache import FeatureCache
+from auricle.training.clips import Clip, by_folder, by_table, check
+from auricle.training.export import label_lists, onnx_bytes, with_bundle
+from auricle.training.fit import Fitting
+from auricle.training.network import need_keras, read_weights
+from auricle.training.quantization import Precision, quantize
+from auricle.training.report import History, Report, make_report
 from auricle.training.sounds import Recipe, cut, read
-from auricle.training.transfer import HeadFitting, attach, choose_head, clip_scores, embeddings, fit_head
+from auricle.training.splits import Split, split
+from auricle.training.transfer import HeadFitting, attach, choose_head, embeddings, fit_head
+from auricle.training.whole import BACKGROUND_LABEL, train_whole
 
 __all__ = ["BROWSER_FFT", "Job", "run"]
 
@@ -36,8 +40,6 @@ Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 
 BROWSER_FFT = "browser-fft"
-BACKGROUND_LABEL = "background"
-DENSE_UNITS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,9 @@ class Job:
             does, or ``drop`` them.
         group_pattern: a regular expression on file names whose one group says who or what made the sound.
         held_out: the group to test with; otherwise ``test_share`` of each class is, or what the table says.
+        locales: what the classes are called, by locale, each list in the order of the report's labels.
+        quantize: how the bundle's numbers are stored; None: as float32.
+        cache: a folder that keeps features and embeddings for the next job; None: none is kept.
         author, license: for the metadata.
         fitting, augmentation: of a whole model; ``fitting.seed`` is everyone's.
     """
@@ -67,6 +72,9 @@ class Job:
     group_pattern: str | None = None
     held_out: str | None = None
     test_share: float = 0.2
+    locales: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    quantize: Precision | None = None
+    cache: Path | None = None
     author: str = ""
     license: str = ""
     fitting: Fitting = field(default_factory=Fitting)
@@ -74,136 +82,153 @@ class Job:
     head_fitting: HeadFitting = field(default_factory=HeadFitting)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Data:
+    """What is learned from: clips by use, backgrounds, and the classes in the order of the scores."""
+
+    parts: Split
+    noises: list[Path]
+    labels: tuple[LabelList, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.labels[0].names
+
+
 def run(job: Job, progress: Progress = lambda stage, done, total: None) -> Report:
-    """Trains, tests, writes ``job.out`` and gives the report. ``progress`` gets (stage, done, total).
+    """Trains, tests the bundle that was made, writes it to ``job.out`` and gives the report.
+
+    Args:
+        progress: gets (stage, done, total).
 
     Raises:
         InvalidArgumentError: data that cannot be learned from, before training starts.
         BundleError, OptionError: the backbone or its head.
     """
+    path = _check_options(job)
+    base: Recipe | Graph = digits.recipe() if job.whole_model else Graph(path, SessionSettings())
+    data = _find(job, base, progress)
+    # Made beforehand, so that a place that cannot be written is known now.
+    with scratch_directory(job.out.parent) as scratch:
+        if isinstance(base, Graph):
+            content, bundle, history = _transfer(job, path, base, data, progress)
+        else:
+            content, bundle, history = _whole(job, base, data, progress)
+        made, float32_accuracy = scratch / "float32.onnx", None
+        made.write_bytes(content)
+        report = _test(made, data, history, progress)
+        if job.quantize is not None:
+            graph = Graph(made, SessionSettings())
+            segments = [rows for clip in data.parts.learned for rows in cut(clip.path, graph)]
+            content, float32_accuracy = quantize(made, job.quantize, segments, scratch), report.accuracy
+            made = scratch / f"{job.quantize}.onnx"
+            made.write_bytes(content)
+            report = _test(made, data, history, progress, job.quantize, float32_accuracy)
+        made.write_bytes(with_bundle(content, _described(job, bundle, report, len(data.parts.learned))))
+        # A server that watches the directory sees a whole file or none.
+        made.replace(job.out)
+    return report
+
+
+def _check_options(job: Job) -> Path:
+    """The backbone's file. OptionError, before anything is read."""
     if not 0 < job.test_share < 1:
         raise OptionError(f"test_share must lie between 0 and 1, but is {job.test_share}", field="test_share")
     if job.whole_model and job.backbone != BROWSER_FFT:
         raise OptionError(f"a whole model is trained of {BROWSER_FFT} only, not of {job.backbone}", field="whole_model")
+    if job.whole_model:
+        need_keras()
+    path = bundled_dir() / "digits.onnx" if job.backbone == BROWSER_FFT else Path(job.backbone)
+    if not path.is_file():
+        raise OptionError(f"there is no bundle {path}; give a file, or {BROWSER_FFT}", field="backbone")
+    return path
+
+
+def _find(job: Job, base: Recipe | Graph, progress: Progress) -> _Data:
+    """The clips, each of them read once: a bad one is named now and not in the middle of training."""
     if job.data.is_dir() or job.data.suffix.lower() != ".csv":
         clips, noises = by_folder(job.data, group_pattern=job.group_pattern)
     else:
         clips, noises = by_table(job.data, group_pattern=job.group_pattern), []
     check(clips, where=str(job.data))
-    path = bundled_dir() / "digits.onnx" if job.backbone == BROWSER_FFT else Path(job.backbone)
-    if not path.is_file():
-        raise OptionError(f"there is no bundle {path}; give a file, or {BROWSER_FFT}", field="backbone")
-    base = digits.recipe() if job.whole_model else Graph(path, SessionSettings())
-    lasts_s = _durations(clips, noises, progress)
+    lasts_s, paths = list[float](), [*(clip.path for clip in clips), *noises]
+    for done, path in enumerate(paths, 1):
+        wave, rate_hz = read(path)
+        lasts_s.append(wave.size / rate_hz)
+        progress("reading", done, len(paths))
     samples = default_grid(base).samples
     if job.short == "drop" and samples is not None:
         least_s = samples / base.bundle.audio.sample_rate_hz
         clips = [clip for clip, clip_s in zip(clips, lasts_s, strict=False) if clip_s >= least_s]
         check(clips, where=f"{job.data}, without the clips that are shorter than {least_s:.3f} s,")
-    learned, tested = split(clips, share=job.test_share, seed=job.fitting.seed, held_out=job.held_out)
-    labels = sorted({clip.label for clip in clips})
-    missing = sorted(set(labels) - {clip.label for clip in learned})
-    if missing:
-        raise InvalidArgumentError(f"no clip of class {missing[0]!r} is left to learn from; hold out another group")
-    if isinstance(base, Graph):
-        data, report = _transfer(job, path, base, learned, tested, labels, progress)
-    else:
-        data, report = _whole(job, base, learned, tested, labels, noises, progress)
-    scratch = job.out.with_name(f".{job.out.name}.part")
-    job.out.parent.mkdir(parents=True, exist_ok=True)
-    scratch.write_bytes(data)
-    # A server that watches the directory sees a whole file or none.
-    scratch.replace(job.out)
-    return report
+    names = sorted({clip.label for clip in clips})
+    if (job.whole_model or noises) and BACKGROUND_LABEL not in names:
+        names.append(BACKGROUND_LABEL)
+    parts = split(clips, share=job.test_share, seed=job.fitting.seed, held_out=job.held_out)
+    return _Data(parts=parts, noises=noises, labels=label_lists({"": names, **job.locales}, len(names)))
 
 
-def _durations(clips: Sequence[Clip], noises: Sequence[Path], progress: Progress) -> list[float]:
-    """Seconds of every file, each read once: a bad one is named now and not in the middle of training."""
-    paths, found = [*(clip.path for clip in clips), *noises], []
-    for done, path in enumerate(paths, 1):
-        wave, rate_hz = read(path)
-        found.append(wave.size / rate_hz)
-        progress("reading", done, len(paths))
-    return found
-
-
-def _transfer(
-    job: Job,
-    path: Path,
-    graph: Graph,
-    learned: list[Clip],
-    tested: list[Clip],
-    labels: list[str],
-    progress: Progress,
-) -> tuple[bytes, Report]:
+def _transfer(job: Job, path: Path, graph: Graph, data: _Data, progress: Progress) -> tuple[bytes, Bundle, History]:
     head = choose_head(graph, job.head)
-    both = [*learned, *tested]
-    done = iter(range(1, len(both) + 1))
-    x, sources = embeddings(graph, head, both, on_clip=lambda: progress("embedding", next(done), len(both)))
-    y = np.array([labels.index(clip.label) for clip in both])
-    own = sources < len(learned)
-    linear = fit_head(x[own], y[sources[own]], len(labels), job.head_fitting)
-    scores = clip_scores(linear, x[~own], sources[~own] - len(learned), len(tested))
-    report = make_report(labels, [str(clip.path) for clip in tested], y[len(learned) :], scores)
-    bundle = _described(job, graph.bundle, report, learned, f"a classifier on {graph.bundle.name!r}")
-    return attach(path, graph, head, linear, labels, bundle), report
+    # A whole model mixes backgrounds in; a head can only learn what they are.
+    clips = [*data.parts.learned, *(Clip(path=noise, label=BACKGROUND_LABEL) for noise in data.noises)]
+    done = iter(range(1, len(clips) + 1))
+    cache, tell = FeatureCache(job.cache), lambda: progress("embedding", next(done), len(clips))
+    x, sources = embeddings(path, graph, head, clips, cache=cache, on_clip=tell)
+    y = np.array([data.classes.index(clip.label) for clip in clips])
+    linear, history = fit_head(x, y[sources], len(data.classes), job.head_fitting)
+    content, bundle = attach(path, graph, head, linear, data.labels)
+    what = f"a classifier on {graph.bundle.name!r}"
+    return content, msgspec.structs.replace(bundle, description=what), history
 
 
-def _whole(
-    job: Job,
-    base: Recipe,
-    learned: list[Clip],
-    tested: list[Clip],
-    labels: list[str],
-    noises: list[Path],
-    progress: Progress,
-) -> tuple[bytes, Report]:
-    seed_everything(job.fitting.seed)
-    names = [*labels, BACKGROUND_LABEL] if BACKGROUND_LABEL not in labels else labels
-    heads = (
-        base.bundle.heads[0],
-        HeadSpec(name="scores", tensor="scores", kind="classification", labels=(LabelList(names=tuple(names)),)),
+def _whole(job: Job, base: Recipe, data: _Data, progress: Progress) -> tuple[bytes, Bundle, History]:
+    scores = HeadSpec(name="scores", tensor="scores", kind="classification", labels=data.labels)
+    bundle = msgspec.structs.replace(
+        base.bundle, heads=(base.bundle.heads[0], scores), description="the browser-FFT network"
     )
-    bundle = msgspec.structs.replace(base.bundle, heads=heads)
-    recipe = Recipe(bundle, base.features)
-    assert recipe.features is not None
-    done = iter(range(1, len(learned) + 1))
-    planes = make_planes(
-        learned,
-        recipe.features,
-        length=FRAMES,
-        speeds=digits.SPEEDS,
-        per_clip=digits.VARIANTS,
-        seed=job.fitting.seed,
-        on_clip=lambda: progress("spectra", next(done), len(learned)),
-    )
-    spectra = digits.noises(job.fitting.seed)
-    low = replace(recipe.features, floor=1e-10, normalization="none", norm_epsilon=0.0)
-    for path in noises:
-        own = [plane for plane, _ in planes_of(*read(path), low, length=FRAMES)]
-        spectra = np.concatenate([np.stack(own), spectra])
-    model = build(len(names), dense_units=DENSE_UNITS)
-    history = fit(
-        model,
-        planes,
-        np.array([names.index(clip.label) for clip in learned]),
-        spectra,
-        recipe.features,
+    model, history = train_whole(
+        data.parts,
+        data.classes,
+        data.noises,
+        base,
         job.fitting,
         job.augmentation,
-        background=names.index(BACKGROUND_LABEL),
-        on_epoch=lambda epoch: progress("epochs", epoch.number, job.fitting.epochs),
+        cache=FeatureCache(job.cache),
+        progress=progress,
     )
-    wanted = np.array([names.index(clip.label) for clip in tested])
-    scores = [np.asarray(model.predict_on_batch(cut(clip.path, recipe)[..., None])).mean(0) for clip in tested]
-    losses = [epoch.loss for epoch in history]
-    report = make_report(names, [str(clip.path) for clip in tested], wanted, np.stack(scores), losses=losses)
-    described = _described(job, bundle, report, learned, "the browser-FFT network")
-    return onnx_bytes(read_weights(model), described), report
+    return onnx_bytes(read_weights(model), bundle), bundle, history
 
 
-def _described(job: Job, bundle: Bundle, report: Report, learned: Sequence[Clip], what: str) -> Bundle:
+def _test(
+    path: Path,
+    data: _Data,
+    history: History,
+    progress: Progress,
+    precision: str = "float32",
+    float32_accuracy: float | None = None,
+) -> Report:
+    """What the file answers to the tested clips: the mean over a clip's segments, as a server pools them."""
+    graph, tested, scores = Graph(path, SessionSettings()), data.parts.tested, list[Floats]()
+    tensor = next(head.spec.tensor for head in graph.heads if head.spec.kind == "classification")
+    for done, clip in enumerate(tested, 1):
+        scores.append(graph.run([tensor], list(cut(clip.path, graph)))[tensor].mean(0, dtype=np.float64))
+        progress(f"testing {precision}", done, len(tested))
+    return make_report(
+        data.classes,
+        [str(clip.path) for clip in tested],
+        np.array([data.classes.index(clip.label) for clip in tested]),
+        np.stack(scores),
+        history=history,
+        precision=precision,
+        float32_accuracy=float32_accuracy,
+    )
+
+
+def _described(job: Job, bundle: Bundle, report: Report, learned: int) -> Bundle:
+    """The metadata with the training's summary; its description so far says what was trained."""
     held_out = f", of the held-out group {job.held_out!r}" if job.held_out is not None else ""
+    stored = f" Weights as {report.precision}." if report.float32_accuracy is not None else ""
     return msgspec.structs.replace(
         bundle,
         name=job.out.stem,
@@ -212,7 +237,8 @@ def _described(job: Job, bundle: Bundle, report: Report, learned: Sequence[Clip]
         author=job.author,
         license=job.license,
         description=(
-            f"{len(report.labels)} classes: {what}, trained on {len(learned)} clips with seed {job.fitting.seed}; "
-            f"{report.accuracy:.1%} of {report.clips} clips that it had not learned from{held_out}."
+            f"{len(report.labels)} classes: {bundle.description}, trained on {learned} clips with seed "
+            f"{job.fitting.seed}; {report.accuracy:.1%} of {report.clips} clips that it had not learned from"
+            f"{held_out}.{stored}"
         ),
     )

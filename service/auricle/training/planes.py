@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auricle import frontend
 from auricle.frontend import FeatureSpec
+from auricle.training.cache import FeatureCache
 from auricle.training.clips import Clip
 from auricle.training.sounds import read
 
@@ -64,6 +68,7 @@ def make_planes(
     speeds: Sequence[float],
     per_clip: int,
     seed: int,
+    cache: FeatureCache | None = None,
     on_clip: Callable[[], None] = lambda: None,
 ) -> Planes:
     """Planes of every clip: once as it is, and ``per_clip - 1`` times at a random one of ``speeds``.
@@ -71,25 +76,36 @@ def make_planes(
     A speed changes pitch, formants and tempo alike, as resampling does. Every variant but the first starts at a
     random sample within a hop, so that frames fall on the sound in all ways.
     """
-    generator = np.random.default_rng(seed)
+    generator, cache = np.random.default_rng(seed), cache or FeatureCache()
     low = replace(spec, floor=1e-10, normalization="none", norm_epsilon=0.0)
-    found: list[tuple[Floats, int, float, int, bool]] = []
-    for index, clip in enumerate(clips):
-        wave, rate_hz = read(clip.path)
+    found = []
+    for clip in clips:
         drawn = [1.0, *generator.choice(np.asarray(speeds), per_clip - 1, replace=per_clip - 1 > len(speeds))]
-        for number, speed in enumerate(drawn):
-            shifted = int(generator.integers(spec.hop)) if number else 0
-            for db, rows in planes_of(wave, round(rate_hz * speed), low, length=length, lead=shifted):
-                edge = min(rate_hz * speed, spec.sample_rate_hz) / 2 / spec.sample_rate_hz * spec.fft_size
-                found.append((db, rows, edge, index, number == 0))
+        variants = tuple(
+            (float(speed), int(generator.integers(spec.hop)) if number else 0) for number, speed in enumerate(drawn)
+        )
+        what = ("planes", LEAST_COVERAGE, low, length, variants)
+        found.append(cache.arrays(clip.path, what, partial(_variants, clip.path, variants, low, length)))
         on_clip()
-    return Planes(
-        db=np.stack([each[0] for each in found]).astype(np.float16),
-        rows=np.array([each[1] for each in found]),
-        edge=np.array([each[2] for each in found], np.float32),
-        source=np.array([each[3] for each in found]),
-        first=np.array([each[4] for each in found]),
-    )
+    joined = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+    source = np.repeat(np.arange(len(found)), [len(each["rows"]) for each in found])
+    return Planes(**joined, source=source)
+
+
+def _variants(path: Path, variants: Sequence[tuple[float, int]], low: FeatureSpec, length: int) -> dict[str, Any]:
+    """All but ``source`` of a clip's planes, at each speed and with as many zeros before it."""
+    wave, rate_hz = read(path)
+    made: list[tuple[Floats, int, float, bool]] = []
+    for number, (speed, shifted) in enumerate(variants):
+        edge = min(rate_hz * speed, low.sample_rate_hz) / 2 / low.sample_rate_hz * low.fft_size
+        for db, rows in planes_of(wave, round(rate_hz * speed), low, length=length, lead=shifted):
+            made.append((db, rows, edge, number == 0))
+    return {
+        "db": np.stack([each[0] for each in made]).astype(np.float16),
+        "rows": np.array([each[1] for each in made]),
+        "edge": np.array([each[2] for each in made], np.float32),
+        "first": np.array([each[3] for each in made]),
+    }
 
 
 def planes_of(wave: Floats, rate_hz: int, spec: FeatureSpec, *, length: int, lead: int = 0) -> list[tuple[Floats, int]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,13 +14,16 @@ from numpy.typing import NDArray
 
 from auricle.engine.graph import Graph
 from auricle.errors import BundleError, OptionError
-from auricle.model.bundle import METADATA_KEY, Bundle
+from auricle.model.bundle import Bundle
 from auricle.model.heads import Head, HeadSpec
 from auricle.model.labels import LabelList
+from auricle.training.cache import FeatureCache, digest
 from auricle.training.clips import Clip
+from auricle.training.export import with_bundle
+from auricle.training.report import History
 from auricle.training.sounds import cut
 
-__all__ = ["HeadFitting", "Linear", "attach", "choose_head", "clip_scores", "embeddings", "fit_head"]
+__all__ = ["HeadFitting", "Linear", "attach", "choose_head", "embeddings", "fit_head"]
 
 Floats = NDArray[np.float32]
 
@@ -49,12 +54,6 @@ class Linear:
     kernel: Floats
     bias: Floats
 
-    def scores(self, x: Floats) -> Floats:
-        """f32 (n, classes) of x f32 (n, dimension)."""
-        logits = x @ self.kernel + self.bias
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
-
 
 def choose_head(graph: Graph, name: str | None) -> Head:
     """The embedding head to build on. OptionError lists them where it is not clear; BundleError: it is quantised."""
@@ -75,20 +74,32 @@ def choose_head(graph: Graph, name: str | None) -> Head:
 
 
 def embeddings(
-    graph: Graph, head: Head, clips: Sequence[Clip], *, on_clip: Callable[[], None] = lambda: None
+    path: Path,
+    graph: Graph,
+    head: Head,
+    clips: Sequence[Clip],
+    *,
+    cache: FeatureCache,
+    on_clip: Callable[[], None] = lambda: None,
 ) -> tuple[Floats, NDArray[np.int64]]:
     """The embedding of every segment as served, before pooling: f32 (n, dimension), and the clip of each: int (n,)."""
-    vectors, sources = [], []
-    for index, clip in enumerate(clips):
-        for rows in cut(clip.path, graph):
-            vectors.append(head.values(graph.run([head.spec.tensor], [rows])[head.spec.tensor][0]))
-            sources.append(index)
+    what, found = ("embedding", digest(path), head.spec.tensor), []
+    for clip in clips:
+        found.append(cache.arrays(clip.path, what, partial(_vectors, graph, head, clip))["vectors"])
         on_clip()
-    return np.stack(vectors), np.array(sources)
+    return np.concatenate(found), np.repeat(np.arange(len(found)), [len(each) for each in found])
 
 
-def fit_head(x: Floats, y: NDArray[np.int64], classes: int, settings: HeadFitting) -> Linear:
-    """The classifier of x f32 (n, dimension) with labels y int (n,); classes weigh the same, however many they have."""
+def _vectors(graph: Graph, head: Head, clip: Clip) -> dict[str, NDArray[Any]]:
+    runs = (graph.run([head.spec.tensor], [rows])[head.spec.tensor][0] for rows in cut(clip.path, graph))
+    return {"vectors": np.stack([head.values(run) for run in runs])}
+
+
+def fit_head(x: Floats, y: NDArray[np.int64], classes: int, settings: HeadFitting) -> tuple[Linear, History]:
+    """The classifier of x f32 (n, dimension) with labels y int (n,), and how it learned.
+
+    Classes weigh the same, however many segments they have, in its loss and accuracy too.
+    """
     mean, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64) + 1e-6
     z = (x - mean) / deviation
     target = np.eye(classes)[y]
@@ -96,10 +107,14 @@ def fit_head(x: Floats, y: NDArray[np.int64], classes: int, settings: HeadFittin
     weight /= weight.sum()
     parameters = [np.zeros((z.shape[1], classes)), np.zeros(classes)]
     first, second = [np.zeros_like(p) for p in parameters], [np.zeros_like(p) for p in parameters]
+    losses, accuracies = [], []
     for step in range(1, settings.steps + 1):
         logits = z @ parameters[0] + parameters[1]
         powers = np.exp(logits - logits.max(1, keepdims=True))
-        error = (powers / powers.sum(1, keepdims=True) - target) * weight[:, None]
+        shares = powers / powers.sum(1, keepdims=True)
+        losses.append(float(-weight @ np.log(np.maximum(shares[np.arange(len(y)), y], 1e-30))))
+        accuracies.append(float(weight @ (shares.argmax(1) == y)))
+        error = (shares - target) * weight[:, None]
         gradients = [z.T @ error + settings.decay * parameters[0], error.sum(0)]
         rate = settings.rate * 0.5 * (1 + np.cos(np.pi * step / settings.steps))
         for place, gradient in enumerate(gradients):
@@ -108,23 +123,14 @@ def fit_head(x: Floats, y: NDArray[np.int64], classes: int, settings: HeadFittin
             steady = first[place] / (1 - _BETA_1**step)
             parameters[place] -= rate * steady / (np.sqrt(second[place] / (1 - _BETA_2**step)) + _EPSILON)
     kernel = parameters[0] / deviation[:, None]
-    return Linear(kernel.astype(np.float32), (parameters[1] - mean @ kernel).astype(np.float32))
+    linear = Linear(kernel.astype(np.float32), (parameters[1] - mean @ kernel).astype(np.float32))
+    return linear, History(of="step", loss=tuple(losses), accuracy=tuple(accuracies))
 
 
-def clip_scores(linear: Linear, x: Floats, sources: NDArray[np.int64], clips: int) -> Floats:
-    """Scores of whole clips: the mean over their segments, as a server pools them; f32 (clips, classes)."""
-    scores = linear.scores(x)
-    sums = np.zeros((clips, scores.shape[1]))
-    np.add.at(sums, sources, scores)
-    return np.asarray(sums / np.bincount(sources, minlength=clips)[:, None], np.float32)
-
-
-def attach(backbone: Path, graph: Graph, head: Head, linear: Linear, labels: Sequence[str], bundle: Bundle) -> bytes:
-    """The backbone's file with the classifier as one more output, and ``bundle`` as its metadata.
-
-    Args:
-        bundle: name, author, licence and description; its heads are replaced by the embedding and the scores.
-    """
+def attach(
+    backbone: Path, graph: Graph, head: Head, linear: Linear, labels: Sequence[LabelList]
+) -> tuple[bytes, Bundle]:
+    """The backbone's file with the classifier as one more output, and its metadata: the embedding and the scores."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -144,12 +150,12 @@ def attach(backbone: Path, graph: Graph, head: Head, linear: Linear, labels: Seq
         ]
     )
     batch = "batch" if graph.batches else 1
-    model.graph.output.append(helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, [batch, len(labels)]))
-    scores = HeadSpec(name="scores", tensor=SCORES, kind="classification", labels=(LabelList(names=tuple(labels)),))
+    shape = [batch, linear.bias.size]
+    model.graph.output.append(helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, shape))
+    scores = HeadSpec(name="scores", tensor=SCORES, kind="classification", labels=tuple(labels))
     if scores.name == head.spec.name:
         raise OptionError("the backbone's embedding head is called 'scores', which the classifier is; rename it")
-    joined = msgspec.structs.replace(bundle, heads=(head.spec, scores))
+    bundle = msgspec.structs.replace(graph.bundle, task="audio-classification", heads=(head.spec, scores))
+    # What else was said of the backbone is not true of the classifier.
     del model.metadata_props[:]
-    helper.set_model_props(model, {METADATA_KEY: msgspec.json.encode(joined).decode()})
-    serialized: bytes = model.SerializeToString(deterministic=True)
-    return serialized
+    return with_bundle(model.SerializeToString(deterministic=True), bundle), bundle
