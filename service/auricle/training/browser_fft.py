@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 
 from auricle import frontend
 from auricle.errors import OptionError
+from auricle.metadata import GeneralMd, MetadataWriter
+from auricle.metadata.view import dump_view
 from auricle.model.bundle import Bundle
 from auricle.model.bundled import bundled_dir
 from auricle.model.heads import HeadSpec
-from auricle.model.labels import LabelList
+from auricle.model.scratch import scratch_directory
 from auricle.training import digits
-from auricle.training.export import onnx_bytes, read_layers
+from auricle.training.export import Labels, label_lists, onnx_bytes, read_layers
 from auricle.training.network import build, need_keras, read_weights
+from auricle.training.quantization import QuantizationConfig, quantize
+from auricle.training.tflite import describe, tflite_bytes
 
 if TYPE_CHECKING:
     import keras
@@ -103,6 +107,8 @@ class BrowserFftSpec:
         batch = kwargs.pop("batch_size", BATCH)
         model.compile(optimizer=keras.optimizers.Adam(), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
         validation = validation_ds.batch(batch) if validation_ds is not None else None
+        # A data set's own order is kept in any case; Keras warns where it is not told so.
+        kwargs.setdefault("shuffle", False)
         return model.fit(train_ds.batch(batch), epochs=epochs, validation_data=validation, **kwargs)
 
     def create_serving_model(self, training_model: keras.Model) -> keras.Model:
@@ -112,13 +118,15 @@ class BrowserFftSpec:
 
         spec = self._features
         steps = np.arange(spec.frame_length) * 2 * np.pi / spec.frame_length
-        blackman = (0.42 - 0.5 * np.cos(steps) + 0.08 * np.cos(2 * steps)).astype(np.float32) * spec.input_scale
+        blackman = 0.42 - 0.5 * np.cos(steps) + 0.08 * np.cos(2 * steps)
+        # Decibels over the floor: the normalisation takes any offset away, and silence is 0 however it is rounded.
+        window = (blackman * spec.input_scale / spec.floor).astype(np.float32)
 
         def spectrum(wave: Any) -> Any:
             padded = tf.pad(wave, ((0, 0), (spec.front_zeros, 0)))
             frames = tf.signal.frame(padded, spec.frame_length, spec.hop)
-            magnitude = tf.abs(tf.signal.rfft(frames * blackman))[:, :, : spec.bands]
-            db = 20.0 / np.log(10.0) * tf.math.log(tf.maximum(magnitude, spec.floor))
+            magnitude = tf.abs(tf.signal.rfft(frames * window))[:, :, : spec.bands]
+            db = 20.0 / np.log(10.0) * tf.math.log(tf.maximum(magnitude, 1.0))
             mean = tf.reduce_mean(db, (1, 2), keepdims=True)
             deviation = tf.math.reduce_std(db, (1, 2), keepdims=True)
             return ((db - mean) / (deviation + spec.norm_epsilon))[..., None]
@@ -127,20 +135,77 @@ class BrowserFftSpec:
         rows = keras.layers.Lambda(spectrum, output_shape=(43, 232, 1), name="frontend")(wave)
         return keras.Model(wave, training_model(rows), name="serving")
 
-    def export(self, model: keras.Model, path: Path | str, labels: Sequence[str], **metadata: str) -> Path:
-        """Writes the bundle of a trained model; ``metadata`` may give name, author, license and description.
+    def export(
+        self,
+        model: keras.Model,
+        path: Path | str,
+        labels: Labels,
+        quantization_config: QuantizationConfig | None = None,
+        **metadata: str,
+    ) -> Path:
+        """Writes the bundle of a trained model.
 
-        OptionError: as many labels as classes are needed.
+        Args:
+            labels: names of the classes, or lists of them by locale, of which the first gives the categories' names.
+            quantization_config: None: float32.
+            metadata: may give name, version, author, license and description.
+
+        Raises:
+            OptionError: as many labels as classes are needed.
         """
-        classes = int(model.output_shape[-1])
-        if len(labels) != classes:
-            raise OptionError(f"the model has {classes} classes, but there are {len(labels)} labels", field="labels")
-        target = Path(path)
-        base = digits.bundle()
         scores = HeadSpec(
-            name="scores", tensor="scores", kind="classification", labels=(LabelList(names=tuple(labels)),)
+            name="scores", tensor="scores", kind="classification", labels=label_lists(labels, model.output_shape[-1])
         )
+        target, base = Path(path), digits.bundle()
         own: dict[str, Any] = {"name": target.stem, "author": "", "license": "", "description": ""} | metadata
         bundle: Bundle = msgspec.structs.replace(base, heads=(base.heads[0], scores), **own)
-        target.write_bytes(onnx_bytes(read_weights(model), bundle))
+        with scratch_directory(target.parent) as scratch:
+            made = scratch / target.name
+            made.write_bytes(onnx_bytes(read_weights(model), bundle))
+            if quantization_config is not None:
+                segments = [self.features(wave)[..., 0] for wave in quantization_config.representative]
+                made.write_bytes(quantize(made, quantization_config.precision, segments, scratch))
+            made.replace(target)
         return target
+
+    def export_tflite(
+        self,
+        model: keras.Model,
+        tflite_filepath: Path | str,
+        with_metadata: bool = True,
+        export_metadata_json_file: bool = True,
+        index_to_label: Labels | None = None,
+        quantization_config: QuantizationConfig | None = None,
+    ) -> None:
+        """Writes a trained model as a .tflite file: waveform f32 (1, 44032) in, the frontend inside, scores out.
+
+        Args:
+            with_metadata: says inside the file what it takes and gives, and packs the label files.
+            export_metadata_json_file: writes that as NAME.json beside it, too.
+            index_to_label: as ``labels`` of ``export``; needed for metadata.
+            quantization_config: None: float32.
+
+        Raises:
+            OptionError: no labels, or not as many as classes; the JSON file would become a bundle's metadata.
+        """
+        target = Path(tflite_filepath)
+        labels = label_lists(index_to_label or (), model.output_shape[-1]) if with_metadata else ()
+        json_file = target.with_suffix(".json") if with_metadata and export_metadata_json_file else None
+        if json_file is not None and target.with_suffix(".onnx").exists():
+            raise OptionError(
+                f"{json_file.name} would be taken for the metadata of {target.stem}.onnx beside it; export to another "
+                "folder, or without export_metadata_json_file",
+                field="export_metadata_json_file",
+            )
+        serving = self.create_serving_model(model)
+        content = tflite_bytes(serving, self.EXPECTED_WAVEFORM_LENGTH, quantization_config)
+        if with_metadata:
+            general = GeneralMd(MetadataWriter.model_name, "v1", MetadataWriter.model_description)
+            content, view = describe(content, general, self.target_sample_rate, labels)
+            if json_file is not None:
+                json_file.write_text(dump_view(view), encoding="utf-8")
+        target.write_bytes(content)
+
+    def get_default_quantization_config(self) -> QuantizationConfig | None:
+        """None: all in float32."""
+        return None
