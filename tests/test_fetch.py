@@ -237,8 +237,9 @@ def test_the_command_pulls_lists_by_task_and_shows(hub: Hub, speaker: Path, tmp_
     assert auricle("list", "--task", "audio-embedding", "--json") == []
 
 
-def test_errors_are_of_the_tree(hub: Hub, pull: Pull, tmp_path: Path) -> None:
-    """A file that is no model: told by name, with the place of what was fetched."""
-    hub.files["words.onnx"] = b"not a model at all"
+def test_a_file_that_is_no_model_is_told_with_the_place_of_what_was_fetched(hub: Hub, pull: Pull) -> None:
+    hub.files["words.onnx"] = hub.files["words.tflite"] = b"not a model at all"
     with pytest.raises(AuricleError, match=r"words\.onnx: onnxruntime cannot load it.*it is fetched"):
-        pull("hf:own/er")
+        pull("hf:own/er/words.onnx")
+    with pytest.raises(AuricleError, match=r"words\.tflite: not a TensorFlow Lite model.*it is fetched"):
+        pull("hf:own/er/words.tflite")

@@ -10,6 +10,7 @@ import pytest
 
 import models
 from auricle.cli import main
+from tflite_files import File, Output
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -32,6 +33,14 @@ def test_a_files_metadata_is_printed_in_the_schema_of_tensorflow_lite(show: Run,
     assert code == 0
     graph = json.loads(out)["subgraph_metadata"][0]
     assert [output["name"] for output in graph["output_tensor_metadata"]] == ["scene", "mood", "embedding"]
+
+
+def test_a_tflite_files_own_metadata_is_printed(show: Run, tmp_path: Path) -> None:
+    code, out, _ = show(File(outputs=[Output(classes=3, name="scores")]).write(tmp_path / "a.tflite"), "--tflite-json")
+    assert (code, json.loads(out)["name"]) == (0, "Small")
+    bare = File(outputs=[Output(classes=3)], metadata=False).write(tmp_path / "bare.tflite")
+    code, _, errors = show(bare, "--tflite-json")
+    assert (code, "bare.tflite: it has no metadata" in errors) == (3, True)
 
 
 def test_people_see_format_features_segment_heads_size_and_licence(show: Run, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def show(name: str, version: str | None, tflite_json: bool, as_json: bool, **fla
       auricle models show voice
       auricle models show ./birds.onnx --json
       auricle models show ./birds.onnx --tflite-json
+      auricle models show ./birds.tflite --tflite-json
     """
     connection = Connection.take(flags)
     if tflite_json:
@@ -158,9 +159,13 @@ def _alone(path: Path) -> Iterator[Path]:
 
 
 def _print_view(name: str) -> None:
-    """Prints a file's metadata as TensorFlow Lite's tools do."""
+    """Prints a file's metadata as TensorFlow Lite's tools do; of a .tflite file its own."""
+    from auricle.importing.tflite import tflite_json as original_json
     from auricle.metadata import tflite_json
 
+    if name.endswith(".tflite"):
+        click.echo(original_json(Path(name)), nl=False)
+        return
     if not name.endswith(_SUFFIX):
         raise click.UsageError(f"--tflite-json shows a FILE, and {name!r} is a name; give the path of its {_SUFFIX}")
     click.echo(tflite_json(name), nl=False)

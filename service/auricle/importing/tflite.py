@@ -25,9 +25,18 @@ from auricle.metadata.view import (
     THRESHOLD_UNIT,
     ModelMetadata,
     TensorMetadata,
+    dump_view,
 )
 
-__all__ = ["AssociatedFile", "OutputNote", "TfliteMetadata", "TfliteModel", "TfliteTensor", "read_tflite"]
+__all__ = [
+    "AssociatedFile",
+    "OutputNote",
+    "TfliteMetadata",
+    "TfliteModel",
+    "TfliteTensor",
+    "read_tflite",
+    "tflite_json",
+]
 
 MODEL_MARK = b"TFL3"
 METADATA_NAME = "TFLITE_METADATA"
@@ -121,6 +130,14 @@ def read_tflite(path: Path) -> TfliteModel:
         return _model(path, root(data), data)
     except DamagedError as error:
         raise BundleError(f"{path.name}: cut off or damaged: {error}; fetch the file again") from error
+
+
+def tflite_json(path: Path) -> str:
+    """The model's metadata as JSON text in its schema. BundleError: it has none, or as for `read_tflite`."""
+    metadata = read_tflite(path).metadata
+    if metadata is None:
+        raise BundleError(f"{path.name}: it has no metadata")
+    return dump_view(metadata.view)
 
 
 def _model(path: Path, model: Table, data: bytes) -> TfliteModel:
