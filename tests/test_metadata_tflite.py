@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from auricle.importing.flatbuffer import Table, root
 from auricle.importing.tflite import read_tflite
-from auricle.metadata.tflitefile import METADATA_MARK, metadata_buffer, with_metadata
-from auricle.metadata.view import ModelMetadata, parse_view
+from auricle.importing.tflite_view import read_view
+from auricle.metadata.schema import MARK
+from auricle.metadata.tflitefile import metadata_buffer, with_metadata
+from auricle.metadata.view import ModelMetadata, dump_view, parse_view
 from tflite_files import LABELS, File, Output
 
 GOLDEN = ["daredevil_sound_recognizer_320ms", "yamnet_tfhub", "yamnet_wavin_quantized_mel_relu6", "two_heads"]
@@ -28,7 +32,7 @@ def tensors(note: Table, field: int) -> tuple[Table, ...]:
 def test_every_field_of_the_writers_json_is_in_the_flatbuffer(shared_data: Path, name: str) -> None:
     view = golden(shared_data, name)
     data = metadata_buffer(view)
-    assert data[4:8] == METADATA_MARK
+    assert data[4:8] == MARK
     note = root(data)
     assert [note.text(field) for field in (0, 1, 2, 4, 5, 7)] == [
         *(view.name, view.description, view.version, view.author, view.license),
@@ -49,15 +53,67 @@ def test_every_field_of_the_writers_json_is_in_the_flatbuffer(shared_data: Path,
             assert units == [2 if unit.options_type == "ScoreCalibrationOptions" else 3 for unit in entry.process_units]
 
 
+@pytest.mark.parametrize("name", GOLDEN)
+def test_what_is_written_is_read_back_as_the_same_text(shared_data: Path, name: str) -> None:
+    text = (shared_data / "golden" / "metadata" / f"{name}.json").read_text()
+    view = read_view(metadata_buffer(parse_view(text)))
+    assert view.min_parser_version == "1.3.0"
+    assert dump_view(structs.replace(view, min_parser_version="")) == text
+
+
+def test_every_table_of_the_schema_is_written_and_read() -> None:
+    tensor = {
+        "name": "picture",
+        "dimension_names": ["batch", "height"],
+        "content": {
+            "content_properties_type": "ImageProperties",
+            "content_properties": {"color_space": "RGB", "default_size": {"width": 640, "height": 480}},
+            "range": {"min": -2, "max": 3},
+        },
+        "process_units": [
+            {"options_type": "NormalizationOptions", "options": {"mean": [0.5], "std": [0.25]}},
+            {"options_type": "BertTokenizerOptions", "options": {"vocab_file": [{"name": "v", "type": "VOCABULARY"}]}},
+            {
+                "options_type": "SentencePieceTokenizerOptions",
+                "options": {"sentencePiece_model": [{"name": "s"}], "vocab_file": [{"name": "v"}]},
+            },
+            {"options_type": "RegexTokenizerOptions", "options": {"delim_regex_pattern": "x", "vocab_file": []}},
+        ],
+        "stats": {},
+    }
+    box = {
+        "content": {
+            "content_properties_type": "BoundingBoxProperties",
+            "content_properties": {"index": [1, 0], "type": "CENTER", "coordinate_type": "PIXEL"},
+        }
+    }
+    graph = {
+        "name": "graph",
+        "input_tensor_metadata": [tensor],
+        "output_tensor_metadata": [box],
+        "input_process_units": [{"options_type": "ScoreThresholdingOptions", "options": {}}],
+        "output_tensor_groups": [{"name": "both", "tensor_names": ["a", "b"]}],
+        "custom_metadata": [{"name": "mine", "data": [1, 2, 255]}],
+    }
+    given = parse_view({"subgraph_metadata": [graph], "min_parser_version": "1.5.0"})
+    found = json.loads(dump_view(read_view(metadata_buffer(given))))
+    del graph["input_tensor_metadata"][0]["process_units"][3]["options"]["vocab_file"]  # an empty list says nothing
+    assert found == {"subgraph_metadata": [graph], "min_parser_version": "1.5.0"}
+
+
 def test_what_the_schema_has_no_place_for_is_refused() -> None:
-    view = {"subgraph_metadata": [{"input_tensor_groups": [{"name": "both"}]}]}
-    with pytest.raises(ValueError, match=r"SubGraphMetadata\.input_tensor_groups cannot be written"):
-        metadata_buffer(parse_view(view))
-    content = {"content_properties_type": "ImageProperties", "content_properties": {}}
-    with pytest.raises(ValueError, match="content_properties_type is 'ImageProperties', not one of FeatureProperties"):
-        metadata_buffer(parse_view({"subgraph_metadata": [{"input_tensor_metadata": [{"content": content}]}]}))
+    for content, message in (
+        (
+            {"content_properties_type": "AudioProperties", "content_properties": {"loudness": 1}},
+            "AudioProperties.loudn",
+        ),
+        ({"content_properties_type": "Smell", "content_properties": {}}, "content_properties_type is 'Smell', not one"),
+    ):
+        view = parse_view({"subgraph_metadata": [{"input_tensor_metadata": [{"content": content}]}]})
+        with pytest.raises(ValueError, match=message):
+            metadata_buffer(view)
     unknown = {"associated_files": [{"name": "x", "type": "RECIPE"}]}
-    with pytest.raises(ValueError, match="'RECIPE' is none of AssociatedFileType: UNKNOWN"):
+    with pytest.raises(ValueError, match="AssociatedFileType is 'RECIPE', not one of UNKNOWN"):
         metadata_buffer(parse_view(unknown))
 
 

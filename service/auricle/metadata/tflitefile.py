@@ -1,98 +1,28 @@
-"""A TensorFlow Lite file as the writers see it: the view put in as a flatbuffer, the files packed at the end.
-
-Field numbers are those of tensorflow_lite_support/metadata/metadata_schema.fbs, Apache-2.0.
-"""
+"""A TensorFlow Lite file as the writers see it: the view put in as a flatbuffer, the files packed at the end."""
 
 from __future__ import annotations
 
 import io
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from auricle.metadata.schema import ENUMS, MARK, TABLES, UNIONS, numbers
 from auricle.metadata.view import ModelMetadata
 
 __all__ = ["MIN_PARSER_VERSION", "metadata_buffer", "with_metadata"]
 
 METADATA_NAME = "TFLITE_METADATA"
-FILE_MARK, METADATA_MARK = b"TFL3", b"M001"
+FILE_MARK = b"TFL3"
 # Of the schema that first had AudioProperties.
 MIN_PARSER_VERSION = "1.3.0"
+# Vectors of numbers.
+NUMBERS = {"[float]": np.float32, "[uint]": np.uint32}
 # What a runtime may ask of weights that it maps into memory.
 ALIGNMENT_BYTES = 16
-
-
-class _Field(NamedTuple):
-    """A field: its number, and what it holds: text, uint, float, floats, a name of ``_ENUMS``, a table or [table].
-
-    A union's number is its type's; its table has the next one.
-    """
-
-    number: int
-    kind: str
-
-
-_ENUMS = {
-    "AssociatedFileType": {"UNKNOWN": 0, "DESCRIPTIONS": 1, "TENSOR_AXIS_LABELS": 2, "TENSOR_VALUE_LABELS": 3}
-    | {"TENSOR_AXIS_SCORE_CALIBRATION": 4, "VOCABULARY": 5},
-    "ScoreTransformationType": {"IDENTITY": 0, "LOG": 1, "INVERSE_LOGISTIC": 2},
-}
-_UNIONS = {
-    "content_properties": {"FeatureProperties": 1, "AudioProperties": 4},
-    "options": {"NormalizationOptions": 1, "ScoreCalibrationOptions": 2, "ScoreThresholdingOptions": 3},
-}
-_TABLES = {
-    "ModelMetadata": {
-        "name": _Field(0, "text"),
-        "description": _Field(1, "text"),
-        "version": _Field(2, "text"),
-        "subgraph_metadata": _Field(3, "[SubGraphMetadata]"),
-        "author": _Field(4, "text"),
-        "license": _Field(5, "text"),
-        "associated_files": _Field(6, "[AssociatedFile]"),
-        "min_parser_version": _Field(7, "text"),
-    },
-    "SubGraphMetadata": {
-        "name": _Field(0, "text"),
-        "description": _Field(1, "text"),
-        "input_tensor_metadata": _Field(2, "[TensorMetadata]"),
-        "output_tensor_metadata": _Field(3, "[TensorMetadata]"),
-        "associated_files": _Field(4, "[AssociatedFile]"),
-        "input_process_units": _Field(5, "[ProcessUnit]"),
-        "output_process_units": _Field(6, "[ProcessUnit]"),
-    },
-    "TensorMetadata": {
-        "name": _Field(0, "text"),
-        "description": _Field(1, "text"),
-        "dimension_names": _Field(2, "[text]"),
-        "content": _Field(3, "Content"),
-        "process_units": _Field(4, "[ProcessUnit]"),
-        "stats": _Field(5, "Stats"),
-        "associated_files": _Field(6, "[AssociatedFile]"),
-    },
-    "Content": {"content_properties": _Field(0, "union"), "range": _Field(2, "ValueRange")},
-    "ValueRange": {"min": _Field(0, "int"), "max": _Field(1, "int")},
-    "ProcessUnit": {"options": _Field(0, "union")},
-    "Stats": {"max": _Field(0, "floats"), "min": _Field(1, "floats")},
-    "AssociatedFile": {
-        "name": _Field(0, "text"),
-        "description": _Field(1, "text"),
-        "type": _Field(2, "AssociatedFileType"),
-        "locale": _Field(3, "text"),
-        "version": _Field(4, "text"),
-    },
-    "FeatureProperties": {},
-    "AudioProperties": {"sample_rate": _Field(0, "uint"), "channels": _Field(1, "uint")},
-    "NormalizationOptions": {"mean": _Field(0, "floats"), "std": _Field(1, "floats")},
-    "ScoreCalibrationOptions": {
-        "score_transformation": _Field(0, "ScoreTransformationType"),
-        "default_score": _Field(1, "float"),
-    },
-    "ScoreThresholdingOptions": {"global_score_threshold": _Field(0, "float")},
-}
 
 
 def metadata_buffer(view: ModelMetadata) -> bytes:
@@ -104,7 +34,7 @@ def metadata_buffer(view: ModelMetadata) -> bytes:
 
     builder = flatbuffers.Builder(1024)
     fields = {**msgspec.to_builtins(view), "min_parser_version": view.min_parser_version or MIN_PARSER_VERSION}
-    builder.Finish(_table(builder, "ModelMetadata", fields), METADATA_MARK)
+    builder.Finish(_table(builder, "ModelMetadata", fields), MARK)
     return bytes(builder.Output())
 
 
@@ -150,22 +80,26 @@ class _Aligned:
 
 
 def _table(builder: Any, name: str, values: Mapping[str, Any]) -> int:
-    known, slots = _TABLES.get(name), dict[int, Any]()
+    kinds, places, slots = TABLES[name], numbers(name), dict[int, Any]()
     for key, value in values.items():
-        if key.endswith("_type") and key.removesuffix("_type") in _UNIONS:
+        if kinds.get(key.removesuffix("_type")) in UNIONS and key.endswith("_type"):
             continue
-        if known is None or key not in known:
+        if key not in kinds:
             raise ValueError(f"{name}.{key} cannot be written into a TensorFlow Lite file")
-        field = known[key]
-        if field.kind == "union":
-            kind = values[f"{key}_type"]
-            if kind not in _UNIONS[key]:
-                raise ValueError(f"{key}_type is {kind!r}, not one of {', '.join(_UNIONS[key])}")
-            slots[field.number] = (builder.PrependUint8, _UNIONS[key][kind])
-            slots[field.number + 1] = _table(builder, kind, value)
+        kind, place = kinds[key], places[key]
+        if kind in UNIONS:
+            member = values[f"{key}_type"]
+            slots[place] = (builder.PrependUint8, _index(UNIONS[kind], member, f"{key}_type") + 1)
+            slots[place + 1] = _table(builder, member, value)
         else:
-            slots[field.number] = _value(builder, field.kind, value)
+            slots[place] = _value(builder, kind, value)
     return _object(builder, slots)
+
+
+def _index(names: tuple[str, ...], name: str, what: str) -> int:
+    if name not in names:
+        raise ValueError(f"{what} is {name!r}, not one of {', '.join(names)}")
+    return names.index(name)
 
 
 def _value(builder: Any, kind: str, value: Any) -> Any:
@@ -177,14 +111,14 @@ def _value(builder: Any, kind: str, value: Any) -> Any:
     }
     if kind in scalars:
         return scalars[kind], value
-    if kind in _ENUMS:
-        if value not in _ENUMS[kind]:
-            raise ValueError(f"{value!r} is none of {kind}: {', '.join(_ENUMS[kind])}")
-        return builder.PrependInt8, _ENUMS[kind][value]
-    if kind == "text":
+    if kind in ENUMS:
+        return builder.PrependInt8, _index(ENUMS[kind], value, kind)
+    if kind == "string":
         return builder.CreateString(value)
-    if kind == "floats":
-        return builder.CreateNumpyVector(np.array(value, np.float32))
+    if kind == "[ubyte]":
+        return _bytes(builder, bytes(value))
+    if kind in NUMBERS:
+        return builder.CreateNumpyVector(np.array(value, NUMBERS[kind]))
     if kind.startswith("["):
         inner = kind.strip("[]")
         offsets = [_value(builder, inner, each) for each in value]
