@@ -72,7 +72,20 @@ def test_a_held_out_speaker_is_all_that_is_tested(data: Path, backbone: Path, tm
 
 
 @pytest.mark.parametrize(
-    "case", ["empty", "one-class", "empty-class", "one-clip", "text", "short", "not-finite", "backbone", "share"]
+    "case",
+    [
+        "empty",
+        "one-class",
+        "empty-class",
+        "one-clip",
+        "text",
+        "short",
+        "not-finite",
+        "backbone",
+        "share",
+        "suffix",
+        "sidecar",
+    ],
 )
 def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
     data: Path, backbone: Path, tmp_path: Path, case: str
@@ -103,6 +116,12 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
         kind, message = AudioError, r"bad\.wav: sample 1 of channel 0 is nan"
     elif case == "backbone":
         job["backbone"], kind, message = "nowhere.onnx", OptionError, "there is no bundle nowhere.onnx"
+    elif case == "suffix":
+        job["out"], kind, message = tmp_path / "new" / "l.tflite", OptionError, "its name must end with .onnx"
+    elif case == "sidecar":
+        (tmp_path / "l.json").touch()
+        job["out"], kind = tmp_path / "l.onnx", OptionError
+        message = r"l\.json would be read in place of the model's own metadata"
     else:
         job["test_share"], kind, message = 1.0, OptionError, "test_share must lie between 0 and 1, but is 1.0"
     with pytest.raises(kind, match=message):
@@ -154,10 +173,11 @@ def test_a_table_tells_what_is_learned_and_tested(data: Path, backbone: Path, tm
 
 @pytest.mark.parametrize("precision", ["int8", "float16"])
 def test_a_quantised_model_is_reported_beside_the_float_one(data: Path, tmp_path: Path, precision: str) -> None:
-    backbone = models.write_embedder(tmp_path / "mean.onnx")
     out = tmp_path / "m" / "levels.onnx"
-    report = run(Job(data=data, out=out, backbone=str(backbone), quantize=precision))  # type: ignore[arg-type]
-    assert (report.precision, report.float32_accuracy) == (precision, 1.0)
+    report = run(Job(data=data, out=out, quantize=precision))  # type: ignore[arg-type]
+    plain = run(Job(data=data, out=tmp_path / "m" / "plain.onnx"))
+    assert (report.precision, report.float32_accuracy) == (precision, plain.accuracy)
+    assert out.stat().st_size < 0.6 * (tmp_path / "m" / "plain.onnx").stat().st_size
     assert f"Weights as {precision}." in Graph(out, SessionSettings()).bundle.description
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from auricle.errors import InvalidArgumentError
 from auricle.training.clips import Clip
-from auricle.training.splits import split
+from auricle.training.splits import split, spread
 
 
 def clip(name: str, label: str, group: str = "", part: str = "") -> Clip:
@@ -77,3 +77,9 @@ def test_a_table_that_leaves_a_side_empty_is_refused(part: str, message: str) ->
     clips = [clip("1", "a", part=part), clip("2", "b", part=part)]
     with pytest.raises(InvalidArgumentError, match=message):
         split(clips, share=0.5, seed=1)
+
+
+def test_a_spread_is_even_and_takes_all_where_there_are_no_more() -> None:
+    assert spread(range(101), 5) == [0, 25, 50, 75, 100]
+    assert spread("abc", 5) == ["a", "b", "c"]
+    assert spread([], 5) == []

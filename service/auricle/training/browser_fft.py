@@ -19,7 +19,7 @@ from auricle.model.bundled import bundled_dir
 from auricle.model.heads import HeadSpec
 from auricle.model.scratch import scratch_directory
 from auricle.training import digits
-from auricle.training.export import Labels, label_lists, onnx_bytes, read_layers
+from auricle.training.export import Labels, check_target, label_lists, onnx_bytes, read_layers
 from auricle.training.network import build, need_keras, read_weights
 from auricle.training.quantization import QuantizationConfig, quantize
 from auricle.training.tflite import describe, tflite_bytes
@@ -151,12 +151,13 @@ class BrowserFftSpec:
             metadata: may give name, version, author, license and description.
 
         Raises:
-            OptionError: as many labels as classes are needed.
+            OptionError: not as many labels as classes; the name does not end with .onnx, or NAME.json is beside it.
         """
         scores = HeadSpec(
             name="scores", tensor="scores", kind="classification", labels=label_lists(labels, model.output_shape[-1])
         )
         target, base = Path(path), digits.bundle()
+        check_target(target)
         own: dict[str, Any] = {"name": target.stem, "author": "", "license": "", "description": ""} | metadata
         bundle: Bundle = msgspec.structs.replace(base, heads=(base.heads[0], scores), **own)
         with scratch_directory(target.parent) as scratch:

@@ -16,7 +16,7 @@ from auricle.model.labels import LabelList
 from auricle.training.network import BANDS, FRAMES, LAYERS
 from auricle.training.quantization import HALF
 
-__all__ = ["Labels", "label_lists", "onnx_bytes", "read_layers", "with_bundle"]
+__all__ = ["Labels", "check_target", "label_lists", "onnx_bytes", "read_layers", "with_bundle"]
 
 Weights = Mapping[str, NDArray[np.float32]]
 Labels = Sequence[str] | Mapping[str, Sequence[str]]
@@ -92,6 +92,17 @@ def with_bundle(data: bytes, bundle: Bundle) -> bytes:
     helper.set_model_props(model, {**kept, METADATA_KEY: msgspec.json.encode(bundle).decode()})
     serialized: bytes = model.SerializeToString(deterministic=True)
     return serialized
+
+
+def check_target(path: Path) -> None:
+    """Raises OptionError: a file of that name would not be loaded, or not with its own metadata."""
+    if path.suffix != ".onnx":
+        raise OptionError(f"{path} is no place for a model: its name must end with .onnx", field="out")
+    if (sidecar := path.with_suffix(".json")).exists():
+        raise OptionError(
+            f"{sidecar} would be read in place of the model's own metadata; move it away, or name the model otherwise",
+            field="out",
+        )
 
 
 def label_lists(labels: Labels, classes: int) -> tuple[LabelList, ...]:

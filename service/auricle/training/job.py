@@ -24,13 +24,13 @@ from auricle.training import digits
 from auricle.training.augment import Augmentation
 from auricle.training.cache import FeatureCache
 from auricle.training.clips import Clip, by_folder, by_table, check
-from auricle.training.export import label_lists, onnx_bytes, with_bundle
+from auricle.training.export import check_target, label_lists, onnx_bytes, with_bundle
 from auricle.training.fit import Fitting
 from auricle.training.network import need_keras, read_weights
-from auricle.training.quantization import Precision, quantize
+from auricle.training.quantization import MOST_SEGMENTS, Precision, quantize
 from auricle.training.report import History, Report, make_report
 from auricle.training.sounds import Recipe, cut, read
-from auricle.training.splits import Split, split
+from auricle.training.splits import Split, split, spread
 from auricle.training.transfer import HeadFitting, attach, choose_head, embeddings, fit_head
 from auricle.training.whole import BACKGROUND_LABEL, train_whole
 
@@ -119,7 +119,8 @@ def run(job: Job, progress: Progress = lambda stage, done, total: None) -> Repor
         report = _test(made, data, history, progress)
         if job.quantize is not None:
             graph = Graph(made, SessionSettings())
-            segments = [rows for clip in data.parts.learned for rows in cut(clip.path, graph)]
+            calibrating = spread(data.parts.learned, MOST_SEGMENTS)
+            segments = [rows for clip in calibrating for rows in cut(clip.path, graph)]
             content, float32_accuracy = quantize(made, job.quantize, segments, scratch), report.accuracy
             made = scratch / f"{job.quantize}.onnx"
             made.write_bytes(content)
@@ -138,6 +139,7 @@ def _check_options(job: Job) -> Path:
         raise OptionError(f"a whole model is trained of {BROWSER_FFT} only, not of {job.backbone}", field="whole_model")
     if job.whole_model:
         need_keras()
+    check_target(job.out)
     path = bundled_dir() / "digits.onnx" if job.backbone == BROWSER_FFT else Path(job.backbone)
     if not path.is_file():
         raise OptionError(f"there is no bundle {path}; give a file, or {BROWSER_FFT}", field="backbone")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.errors import BundleError, OptionError
+from auricle.training.splits import spread
 
 __all__ = ["HALF", "Precision", "QuantizationConfig", "float16_weights", "int8_static", "quantize"]
 
@@ -23,8 +24,8 @@ Precision = Literal["float16", "int8"]
 HALF = ".half"
 # Smaller constants, such as biases, are not worth their rounding.
 LEAST_WEIGHTS = 256
-# Layers that have weights; what lies between them runs on what they give.
 INT8_OPERATORS = ("Conv", "Gemm", "MatMul")
+LEAST_INT8_WEIGHTS = 8192
 MOST_SEGMENTS = 256
 
 
@@ -37,7 +38,7 @@ class QuantizationConfig:
 
     Attributes:
         representative: sounds like those that the model will hear, f32 waveforms of one segment, at the model's rate;
-            int8 takes the ranges of its activations from them.
+            int8 takes the ranges of its activations from up to 256.
     """
 
     precision: Precision
@@ -101,39 +102,34 @@ def float16_weights(path: Path) -> bytes:
 
 
 def int8_static(path: Path, segments: Sequence[Floats], scratch: Path) -> bytes:
-    """The bundle with its layers of weights between quantisers whose scales are constants (QDQ).
+    """The bundle with its large layers between quantisers whose scales are constants (QDQ).
 
-    Weights have seven of the eight bits, so that processors without VNNI do not saturate and all agree.
+    Small layers, mostly the first and the last, stay in float: they hold few of the bytes and most of the loss.
+    Weights have seven of the eight bits, so that processors without VNNI do not saturate.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    model: Any = onnx.load(path)
-    operators = {node.op_type for node in model.graph.node}
-    if operators & {"QuantizeLinear", "DequantizeLinear"}:
-        raise BundleError(f"{path.name}: it is quantised already; start from the float model")
-    if not operators & set(INT8_OPERATORS):
-        raise BundleError(f"{path.name}: it has no layer of {', '.join(INT8_OPERATORS)} that could be quantised")
+    metadata = onnx.load(path).metadata_props
+    prepared, made = scratch / "prepared.onnx", scratch / "int8.onnx"
+    quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    layers = _name_large_layers(prepared, where=path.name)
+    graph = Graph(path, SessionSettings(threads=1))
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            graph = Graph(path, SessionSettings(threads=1))
-            # Spread over all segments, which come class by class.
-            places = np.unique(np.linspace(0, len(segments) - 1, MOST_SEGMENTS).astype(int))
-            self._feeds = (graph.feed(segments[place]) for place in places)
+            self._feeds = (graph.feed(segment) for segment in spread(segments, MOST_SEGMENTS))
 
         def get_next(self) -> Mapping[str, NDArray[Any]] | None:
             return next(self._feeds, None)
 
-    prepared, made = scratch / "prepared.onnx", scratch / "int8.onnx"
-    quant_pre_process(path, prepared, skip_symbolic_shape=True)
     quantize_static(
         prepared,
         made,
         Reader(),
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=list(INT8_OPERATORS),
+        nodes_to_quantize=layers,
         per_channel=True,
         reduce_range=True,
         activation_type=QuantType.QUInt8,
@@ -141,6 +137,28 @@ def int8_static(path: Path, segments: Sequence[Floats], scratch: Path) -> bytes:
     )
     quantized: Any = onnx.load(made)
     del quantized.metadata_props[:]
-    quantized.metadata_props.extend(model.metadata_props)
+    quantized.metadata_props.extend(metadata)
     serialized: bytes = quantized.SerializeToString(deterministic=True)
     return serialized
+
+
+def _name_large_layers(path: Path, *, where: str) -> list[str]:
+    """Names of the layers to quantise, which get one in the file where they have none. BundleError: there are none."""
+    import onnx
+
+    model: Any = onnx.load(path)
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
+        raise BundleError(f"{where}: it is quantised already; start from the float model")
+    weights = {each.name: int(np.prod(each.dims)) for each in model.graph.initializer}
+    layers = []
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+        if node.op_type in INT8_OPERATORS and max(weights.get(name, 0) for name in node.input) >= LEAST_INT8_WEIGHTS:
+            layers.append(node.name)
+    if not layers:
+        raise BundleError(
+            f"{where}: it has no layer ({', '.join(INT8_OPERATORS)}) of {LEAST_INT8_WEIGHTS} weights or more; "
+            "leave it in float32, or use float16"
+        )
+    onnx.save(model, path)
+    return layers

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from auricle.errors import InvalidArgumentError
 from auricle.training.clips import PARTS, Clip, groups
 
-__all__ = ["Split", "split"]
+__all__ = ["Split", "split", "spread"]
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,11 @@ def split(clips: Sequence[Clip], *, share: float, seed: int, held_out: str | Non
     if missing:
         raise InvalidArgumentError(f"no clip of class {missing[0]!r} is left to learn from; test with others")
     return parted
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Up to ``most`` of the items, evenly over all of them, which often come class by class."""
+    return [items[place] for place in np.unique(np.linspace(0, len(items) - 1, most).astype(int))] if items else []
 
 
 def _by_group(clips: Sequence[Clip], held_out: str) -> Split:

@@ -20,7 +20,7 @@ from auricle.training.network import FRAMES, build
 from auricle.training.planes import make_planes, planes_of
 from auricle.training.report import History
 from auricle.training.sounds import Recipe, cut, read
-from auricle.training.splits import Split
+from auricle.training.splits import Split, spread
 
 if TYPE_CHECKING:
     import keras
@@ -104,7 +104,7 @@ class _Watched:
     """Clips that are looked at after each epoch: their first segments, as served."""
 
     def __init__(self, model: keras.Model, clips: Sequence[Clip], classes: Sequence[str], recipe: Recipe) -> None:
-        chosen = [clips[place] for place in np.unique(np.linspace(0, len(clips) - 1, MOST_WATCHED).astype(int))]
+        chosen = spread(clips, MOST_WATCHED)
         self._model = model
         self._x = np.stack([cut(clip.path, recipe)[0] for clip in chosen])[..., None]
         self._y = np.array([classes.index(clip.label) for clip in chosen])
