@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 import models
 from auricle.config import ServerSettings
 from serving import serving
 
-CLIPS = Path(__file__).resolve().parents[1] / "examples" / "clips"
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+CLIPS = EXAMPLES / "clips"
 RATE_HZ = 22050
 CLIP_S = 1.5
 ALSA = Path("/usr/share/alsa/alsa.conf")
@@ -121,9 +123,10 @@ def test_a_real_sound_device_is_recorded_sample_for_sample(sound_server: dict[st
 
 
 @contextmanager
-def playing(environment: dict[str, str], folder: Path) -> Iterator[None]:
+def playing(environment: dict[str, str], folder: Path, samples: NDArray[np.int16] | None = None) -> Iterator[None]:
     """Plays a clip over and over inside the block."""
-    samples, _ = soundfile.read(min(CLIPS.glob("*.flac")), dtype="int16")
+    if samples is None:
+        samples, _ = soundfile.read(min(CLIPS.glob("*.flac")), dtype="int16")
     clip = folder / "endless.raw"
     np.tile(samples, 20).tofile(clip)
     command = [
@@ -183,3 +186,21 @@ def test_ctrl_c_ends_a_stream_to_a_server_with_its_last_answers(sound_server: di
     assert [each["event"] for each in events] == ["ready", *["segment"] * (len(events) - 2), "summary"]
     assert {one["head"] for one in events[1]["classifications"]} == {"scene", "mood"}
     assert events[-1]["usage"]["segments"] == len(events) - 2 >= 3
+
+
+def test_the_example_classifies_what_the_microphone_hears(sound_server: dict[str, str], tmp_path: Path) -> None:
+    model = models.write_classifier(tmp_path / "classifier.onnx")
+    # A constant passes every change of rate: the model's scores, samples of its window, are all the same.
+    loud = np.full(RATE_HZ, 16384, np.int16)
+    listening = [sys.executable, str(EXAMPLES / "classify_microphone.py"), "--model", str(model)]
+    with (
+        playing(sound_server, tmp_path, loud),
+        subprocess.Popen([*listening, "--score-threshold", "0.4"], env=sound_server, stdout=subprocess.PIPE) as example,
+    ):
+        assert example.stdout is not None
+        heard = (line.decode() for line in example.stdout)
+        scene = next(line for line in heard if line.startswith("scene:") and line.count(" 0.50") == 4)
+        example.send_signal(signal.SIGINT)
+        example.stdout.read()
+    assert example.returncode == 0
+    assert {each.split()[0] for each in scene.removeprefix("scene: ").split(", ")} == set(models.LABELS)
