@@ -61,7 +61,7 @@ def test_an_unknown_transformation_is_refused(tmp_path: Path, kind: int | str) -
 
 def test_a_calibration_of_the_wrong_length_is_refused(tmp_path: Path) -> None:
     curve = ScoreCalibrationMd("LOG", 0.0, text_file(tmp_path, "curve.csv", "1,2,3\n1,2,3\n"))
-    with pytest.raises(ValueError, match="calibration has 2 lines, but output 'scores' needs 3"):
+    with pytest.raises(ValueError, match=r"curve\.csv has 2 lines, but output 'scores' needs 3"):
         writer(tmp_path, score_calibration_md=curve)
 
 

@@ -152,7 +152,7 @@ def _head(
         head["calibration"] = calibration
     if threshold is not None:
         head["score_threshold"] = threshold.options.get("global_score_threshold", 0.0)
-    _check_counts(head, tensor, [file.name for file in metadata.files(LABEL_FILE)])
+    _check_counts(head, tensor, _classes(tensor, labels), metadata)
     return head
 
 
@@ -194,21 +194,28 @@ def _content(file: AssociatedFile, files: Mapping[str, bytes]) -> bytes:
     return files[file.name]
 
 
-def _check_counts(head: JsonObject, tensor: TensorInfo, files: list[str]) -> None:
+def _classes(tensor: TensorInfo, labels: list[JsonObject]) -> int | None:
+    """How many the output has: by its shape, else by its labels; None where neither says."""
     sizes = tensor.shape[1:] or tensor.shape
-    classes = None if None in sizes else math.prod(size or 1 for size in sizes)
-    for index, labels in enumerate(head.get("labels", ())):
-        source = files[index] if index < len(files) else "the label list"
-        count = len(labels["names"])
-        if classes is None:
-            classes = count
-        elif count != classes:
-            raise ValueError(f"{source} has {count} labels, but output {tensor.name!r} needs {classes}")
-    rows = head.get("calibration")
-    if rows and classes is not None and len(rows["parameters"]) != classes:
-        raise ValueError(
-            f"the score calibration has {len(rows['parameters'])} lines, but output {tensor.name!r} needs {classes}"
-        )
+    if None not in sizes:
+        return math.prod(size or 1 for size in sizes)
+    return len(labels[0]["names"]) if labels else None
+
+
+def _check_counts(head: JsonObject, tensor: TensorInfo, classes: int | None, metadata: TensorMetadata) -> None:
+    def source(kind: str, index: int, otherwise: str) -> str:
+        files = metadata.files(kind)
+        return files[index].name if index < len(files) else otherwise
+
+    counts = [
+        (source(LABEL_FILE, index, "the label list"), len(labels["names"]), "labels")
+        for index, labels in enumerate(head.get("labels", ()))
+    ]
+    if rows := head.get("calibration"):
+        counts.append((source(CALIBRATION_FILE, 0, "the score calibration"), len(rows["parameters"]), "lines"))
+    for file, count, what in counts:
+        if classes is not None and count != classes:
+            raise ValueError(f"{file} has {count} {what}, but output {tensor.name!r} needs {classes}")
 
 
 def _name_apart(heads: list[JsonObject]) -> None:
