@@ -47,6 +47,9 @@ def test_a_folder_becomes_a_bundle_that_serves(data: Path, backbone: Path, tmp_p
     seen: list[tuple[str, int, int]] = []
     report = run(Job(data=data, out=out, backbone=str(backbone)), lambda *each: seen.append(each))
     assert (report.labels, report.clips, report.accuracy) == (("loud", "quiet"), 4, 1.0)
+    assert report.history is not None
+    assert [len(line) for line in (report.history.loss, report.history.watched)] == [400, 400]
+    assert report.history.watched[-1] == 1.0
     assert {stage for stage, _, _ in seen} == {"reading", "embedding", "testing float32"}
     with LocalTransport(models_dir=out.parent) as transport:
         client = Client(transport=transport, retry=None)
@@ -197,5 +200,5 @@ def test_a_cache_changes_nothing(data: Path, backbone: Path, tmp_path: Path) -> 
     for out, cache in zip(outs, (None, tmp_path / "cache", tmp_path / "cache"), strict=True):
         run(Job(data=data, out=out, backbone=str(backbone), cache=cache))
     assert len({out.read_bytes() for out in outs}) == 1
-    # The clips that were learned from; those that are tested go through the finished file.
-    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 16
+    # The clips that were learned from and those that were watched.
+    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 20

@@ -32,7 +32,7 @@ from auricle.training.report import History, Report, make_report
 from auricle.training.sounds import Recipe, cut, read
 from auricle.training.splits import Split, split, spread
 from auricle.training.transfer import HeadFitting, attach, choose_head, embeddings, fit_head
-from auricle.training.whole import BACKGROUND_LABEL, train_whole
+from auricle.training.whole import BACKGROUND_LABEL, MOST_WATCHED, train_whole
 
 __all__ = ["BROWSER_FFT", "Job", "run"]
 
@@ -173,12 +173,16 @@ def _find(job: Job, base: Recipe | Graph, progress: Progress) -> _Data:
 def _transfer(job: Job, path: Path, graph: Graph, data: _Data, progress: Progress) -> tuple[bytes, Bundle, History]:
     head = choose_head(graph, job.head)
     # A whole model mixes backgrounds in; a head can only learn what they are.
-    clips = [*data.parts.learned, *(Clip(path=noise, label=BACKGROUND_LABEL) for noise in data.noises)]
-    done = iter(range(1, len(clips) + 1))
-    cache, tell = FeatureCache(job.cache), lambda: progress("embedding", next(done), len(clips))
-    x, sources = embeddings(path, graph, head, clips, cache=cache, on_clip=tell)
-    y = np.array([data.classes.index(clip.label) for clip in clips])
-    linear, history = fit_head(x, y[sources], len(data.classes), job.head_fitting)
+    learned = [*data.parts.learned, *(Clip(path=noise, label=BACKGROUND_LABEL) for noise in data.noises)]
+    clips = [*learned, *spread(data.parts.watched, MOST_WATCHED)]
+    done, cache = iter(range(1, len(clips) + 1)), FeatureCache(job.cache)
+    x, sources = embeddings(
+        path, graph, head, clips, cache=cache, on_clip=lambda: progress("embedding", next(done), len(clips))
+    )
+    y = np.array([data.classes.index(clip.label) for clip in clips])[sources]
+    own = sources < len(learned)
+    watched = (x[~own], y[~own])
+    linear, history = fit_head(x[own], y[own], len(data.classes), job.head_fitting, watched=watched)
     content, bundle = attach(path, graph, head, linear, data.labels)
     what = f"a classifier on {graph.bundle.name!r}"
     return content, msgspec.structs.replace(bundle, description=what), history

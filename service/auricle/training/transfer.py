@@ -95,10 +95,20 @@ def _vectors(graph: Graph, head: Head, clip: Clip) -> dict[str, NDArray[Any]]:
     return {"vectors": np.stack([head.values(run) for run in runs])}
 
 
-def fit_head(x: Floats, y: NDArray[np.int64], classes: int, settings: HeadFitting) -> tuple[Linear, History]:
+def fit_head(
+    x: Floats,
+    y: NDArray[np.int64],
+    classes: int,
+    settings: HeadFitting,
+    *,
+    watched: tuple[Floats, NDArray[np.int64]] | None = None,
+) -> tuple[Linear, History]:
     """The classifier of x f32 (n, dimension) with labels y int (n,), and how it learned.
 
     Classes weigh the same, however many segments they have, in its loss and accuracy too.
+
+    Args:
+        watched: others of which the accuracy at each step is wanted, too.
     """
     mean, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64) + 1e-6
     z = (x - mean) / deviation
@@ -107,13 +117,17 @@ def fit_head(x: Floats, y: NDArray[np.int64], classes: int, settings: HeadFittin
     weight /= weight.sum()
     parameters = [np.zeros((z.shape[1], classes)), np.zeros(classes)]
     first, second = [np.zeros_like(p) for p in parameters], [np.zeros_like(p) for p in parameters]
-    losses, accuracies = [], []
+    seen = None if watched is None else (watched[0] - mean) / deviation
+    losses, accuracies, others = [], [], []
     for step in range(1, settings.steps + 1):
         logits = z @ parameters[0] + parameters[1]
         powers = np.exp(logits - logits.max(1, keepdims=True))
         shares = powers / powers.sum(1, keepdims=True)
         losses.append(float(-weight @ np.log(np.maximum(shares[np.arange(len(y)), y], 1e-30))))
         accuracies.append(float(weight @ (shares.argmax(1) == y)))
+        if watched is not None:
+            said = (seen @ parameters[0] + parameters[1]).argmax(1)
+            others.append(float(np.mean(said == watched[1])))
         error = (shares - target) * weight[:, None]
         gradients = [z.T @ error + settings.decay * parameters[0], error.sum(0)]
         rate = settings.rate * 0.5 * (1 + np.cos(np.pi * step / settings.steps))
@@ -124,7 +138,7 @@ def fit_head(x: Floats, y: NDArray[np.int64], classes: int, settings: HeadFittin
             parameters[place] -= rate * steady / (np.sqrt(second[place] / (1 - _BETA_2**step)) + _EPSILON)
     kernel = parameters[0] / deviation[:, None]
     linear = Linear(kernel.astype(np.float32), (parameters[1] - mean @ kernel).astype(np.float32))
-    return linear, History(of="step", loss=tuple(losses), accuracy=tuple(accuracies))
+    return linear, History(of="step", loss=tuple(losses), accuracy=tuple(accuracies), watched=tuple(others))
 
 
 def attach(

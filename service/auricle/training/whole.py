@@ -25,7 +25,7 @@ from auricle.training.splits import Split, spread
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["BACKGROUND_LABEL", "train_whole"]
+__all__ = ["BACKGROUND_LABEL", "MOST_WATCHED", "train_whole"]
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
