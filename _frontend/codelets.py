@@ -247,8 +247,8 @@ class Printer:
 def row(points: int, inputs: int, levelled: bool) -> tuple[str, int]:
     """Real DFT of one column of samples: the ``points / 2 + 1`` first outputs, ``n`` vectors apart."""
     graph = Graph()
-    less = " - level" if levelled else ""
-    x = [(graph.load(f"(vf_load(block + offset[{i}]){less}) * window[{i}]"), ZERO) for i in range(inputs)]
+    less = " - level * window[{i}]" if levelled else ""
+    x = [(graph.load(f"vf_load(block + offset[{i}]) * window[{i}]{less.format(i=i)}"), ZERO) for i in range(inputs)]
     out = dft(graph, x + [(ZERO, ZERO)] * (points - inputs))
     printer = Printer(graph)
     for k in range(points // 2 + 1):

@@ -104,7 +104,7 @@ cdef inline void gather(
         if (not plain and c == 0) or n < (c + 4) * hop:
             # Where x does not reach, on either side, a copy with zeros does.
             have = min(max(n - c * hop, 0), 4 * hop)
-            s.edge[0] = at[-1] if 0 < c * hop <= n else 0
+            s.edge[0] = (at - 1)[0] if 0 < c * hop <= n else 0
             memcpy(s.edge + 1, at, have * sizeof(float))
             memset(s.edge + 1 + have, 0, (4 * hop - have) * sizeof(float))
             at = s.edge + 1

@@ -28,7 +28,7 @@ _ROW_QUANTUM = 32  # taps; the kernel's step
 
 # Overlap-save: what a block may delay the sound by. Larger blocks cost less a sample; a sound that is listened to while
 # it is recorded wants them small.
-_MAX_LAGS_S = (0.040, 0.060)
+_MAX_LAGS_S = (0.050, 0.060)
 _OVERSAMPLING = 4
 
 
