@@ -18,6 +18,7 @@ from auricle.frontend import PCM_BYTES
 
 __all__ = ["Block", "Sound", "SoundFormat", "open_content", "open_pcm", "opens_at_once"]
 
+Buffer = bytes | memoryview
 # What the PCM kernels take: raw interleaved bytes, or what libsndfile gives, (frames, channels).
 Block = bytes | memoryview | NDArray[np.int16] | NDArray[np.float32]
 
@@ -76,7 +77,7 @@ class Sound:
     stored_samples: int | None = None
 
 
-def open_pcm(format: SoundFormat, data: bytes, limits: Limits) -> Sound:  # noqa: A002 - the field's name
+def open_pcm(format: SoundFormat, data: Buffer, limits: Limits) -> Sound:  # noqa: A002 - the field's name
     """Raw samples as a Sound. LimitError, or AudioError where ``data`` is no whole number of sample frames."""
     format.check(limits, "audio.pcm.format")
     _check_content(len(data), limits, "audio.pcm.data")
@@ -103,12 +104,12 @@ def _stored_blocks(data: memoryview, size: int) -> Iterator[Block]:
         yield data[start : start + size]
 
 
-def opens_at_once(content: bytes) -> bool:
+def opens_at_once(content: Buffer) -> bool:
     """Whether ``open_content`` returns within half a millisecond, so that an event loop may call it."""
     return len(content) <= SMALL_BYTES or find_samples(content) is not None
 
 
-def open_content(content: bytes, limits: Limits) -> Sound:
+def open_content(content: Buffer, limits: Limits) -> Sound:
     """A file as a Sound; nothing is decoded yet. Samples that a WAV holds as they are become views of ``content``.
 
     Raises AudioError (empty, unknown format, truncated) or LimitError, from the header where it tells and
@@ -125,12 +126,13 @@ def open_content(content: bytes, limits: Limits) -> Sound:
         sound_format = SoundFormat(encoding=encoding, sample_rate_hz=rate_hz, channels=channels)
         sound_format.check(limits, "audio.content")
         return _stored_sound(memoryview(content)[start:stop], sound_format, limits)
+    content = bytes(content)
     _check_chunks(content)
     try:
         file = soundfile.SoundFile(_Content(content))
     except soundfile.SoundFileError as error:
         raise AudioError(
-            f"audio.content cannot be read as {FORMATS}: {_reason(error)} It begins with {bytes(content[:8])!r}; "
+            f"audio.content cannot be read as {FORMATS}: {_reason(error)} It begins with {content[:8]!r}; "
             "send raw samples as audio.pcm",
             field="audio.content",
             reason="AUDIO_UNDECODABLE",

@@ -30,7 +30,7 @@ class WavSamples(NamedTuple):
     stop: int
 
 
-def find_samples(content: bytes) -> WavSamples | None:
+def find_samples(content: bytes | memoryview) -> WavSamples | None:
     """The samples of a WAV of 16-bit PCM, 32-bit floats, mu-law or A-law, also with an extensible header.
 
     None for anything else, and for whatever is out of order (no samples, an unknown or uneven size, a file that
@@ -57,7 +57,7 @@ def find_samples(content: bytes) -> WavSamples | None:
     return None
 
 
-def _parse_format(chunk: bytes) -> tuple[str, int, int, int] | None:
+def _parse_format(chunk: bytes | memoryview) -> tuple[str, int, int, int] | None:
     """(encoding, Hz, channels, bytes of a sample frame), or None for what is not stored plainly."""
     if len(chunk) < FORMAT.size:
         return None

@@ -57,9 +57,11 @@ class Api:
         self._workers = workers
         self._limits = limits
 
-    async def embed(self, request: pb.EmbedRequest, deadline: float = math.inf) -> pb.EmbedResponse:
-        """AudioService.Embed."""
-        done = await self._unary(request, wire.embed_options, deadline)
+    async def embed(
+        self, request: pb.EmbedRequest, sound: memoryview | None = None, deadline: float = math.inf
+    ) -> pb.EmbedResponse:
+        """AudioService.Embed. A door that has the sound elsewhere gives it as ``sound``, in place of the field's."""
+        done = await self._unary(request, sound, wire.embed_options, deadline)
         return pb.EmbedResponse(
             model=wire.selector(done.model),
             embeddings=[wire.embedding(answer, done.rate_hz) for answer in done.answers],
@@ -67,9 +69,11 @@ class Api:
             timing=done.timing,
         )
 
-    async def classify(self, request: pb.ClassifyRequest, deadline: float = math.inf) -> pb.ClassifyResponse:
-        """AudioService.Classify."""
-        done = await self._unary(request, wire.classify_options, deadline)
+    async def classify(
+        self, request: pb.ClassifyRequest, sound: memoryview | None = None, deadline: float = math.inf
+    ) -> pb.ClassifyResponse:
+        """AudioService.Classify. For ``sound`` see ``embed``."""
+        done = await self._unary(request, sound, wire.classify_options, deadline)
         classifications, embeddings = _split(done.answers, done.rate_hz)
         return pb.ClassifyResponse(
             model=wire.selector(done.model),
@@ -128,14 +132,18 @@ class Api:
         return wire.model_message(model, newest=newest, labels=labels)
 
     async def _unary(
-        self, request: pb.EmbedRequest | pb.ClassifyRequest, options: Callable[[Any], Options], deadline: float
+        self,
+        request: pb.EmbedRequest | pb.ClassifyRequest,
+        sent: memoryview | None,
+        options: Callable[[Any], Options],
+        deadline: float,
     ) -> _Unary:
         begun = time.monotonic()
         model = self._find(request)
         with model.lease():
             plan = _plan(model, request.options, options, stream=False)
             model.admit()
-            sound = await wire.open_audio(request.audio, self._limits, self._workers)
+            sound = await wire.open_audio(request.audio, sent, self._limits, self._workers)
             with Stream(model, plan, sound.format, workers=self._workers, deadline=deadline) as stream:
                 answers = await stream.answer(sound)
                 rate_hz = model.graph.bundle.audio.sample_rate_hz

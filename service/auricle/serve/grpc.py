@@ -10,16 +10,16 @@ from contextlib import aclosing, contextmanager, suppress
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_status import rpc_status
 
 from auricle.config import ServerSettings, TlsSettings
-from auricle.errors import BusyError, ProtocolError, UnavailableError
+from auricle.errors import BusyError, UnavailableError
 from auricle.serve.admission import Admission, client_of
 from auricle.serve.api import Api
+from auricle.serve.payload import RequestT, parse
 from auricle.serve.status import to_status
 from auricle.v1 import auricle_pb2 as pb
 from auricle.v1 import auricle_pb2_grpc as rpc
@@ -27,7 +27,6 @@ from auricle.v1 import auricle_pb2_grpc as rpc
 __all__ = ["GrpcServer"]
 
 T = TypeVar("T")
-RequestT = TypeVar("RequestT", pb.EmbedRequest, pb.ClassifyRequest)
 
 AUDIO_SERVICE = pb.DESCRIPTOR.services_by_name["AudioService"].full_name
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
@@ -144,10 +143,14 @@ class _AudioService:
         await self._calls.many(context, self._stream(requests, context, self._api.stream_classify))
 
     async def _unary(
-        self, data: bytes, context: Any, kind: type[RequestT], answer: Callable[[RequestT, float], Awaitable[T]]
+        self,
+        data: bytes,
+        context: Any,
+        kind: type[RequestT],
+        answer: Callable[[RequestT, memoryview | None, float], Awaitable[T]],
     ) -> T:
         with self._admission.call(client_of(context.peer())):
-            return await answer(_parsed(kind, data), _deadline(context))
+            return await answer(*parse(kind, data), _deadline(context))
 
     async def _stream(
         self, requests: Any, context: Any, answers: Callable[[Any, float], AsyncGenerator[T, None]]
@@ -171,14 +174,6 @@ class _AudioService:
             ),
         }
         return grpc.method_handlers_generic_handler(AUDIO_SERVICE, methods)
-
-
-def _parsed(kind: type[RequestT], data: bytes) -> RequestT:
-    try:
-        return kind.FromString(data)
-    except DecodeError as error:
-        name = kind.DESCRIPTOR.full_name
-        raise ProtocolError(f"the message of {len(data)} bytes is no {name}; is the client's proto another?") from error
 
 
 class _ModelService(rpc.ModelServiceServicer):

@@ -78,10 +78,10 @@ class LocalTransport:
         return dict(self._repository.failures)
 
     def Embed(self, request: pb.EmbedRequest, timeout: float | None = None) -> pb.EmbedResponse:  # noqa: N802
-        return self._call(lambda deadline: self._api.embed(request, deadline), timeout)
+        return self._call(lambda deadline: self._api.embed(request, deadline=deadline), timeout)
 
     def Classify(self, request: pb.ClassifyRequest, timeout: float | None = None) -> pb.ClassifyResponse:  # noqa: N802
-        return self._call(lambda deadline: self._api.classify(request, deadline), timeout)
+        return self._call(lambda deadline: self._api.classify(request, deadline=deadline), timeout)
 
     def ListModels(  # noqa: N802
         self, request: pb.ListModelsRequest, timeout: float | None = None

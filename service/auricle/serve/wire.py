@@ -57,16 +57,17 @@ VECTOR_TYPES: dict[int, VectorType] = {
 KINDS = {"embedding": pb.HEAD_KIND_EMBEDDING, "classification": pb.HEAD_KIND_CLASSIFICATION}
 
 
-async def open_audio(audio: pb.Audio, limits: Limits, workers: Workers) -> Sound:
-    """The sound of a request; AudioError where it has none."""
+async def open_audio(audio: pb.Audio, sent: memoryview | None, limits: Limits, workers: Workers) -> Sound:
+    """The sound of a request, whose bytes are ``sent`` where they came beside it; AudioError where it has none."""
     source = audio.WhichOneof("source")
     if source == "content":
-        content = audio.content
+        content = audio.content if sent is None else sent
         if opens_at_once(content):
             return open_content(content, limits)
         return await workers.call(lambda: open_content(content, limits))
     if source == "pcm":
-        return open_pcm(pcm_format(audio.pcm.format, "audio.pcm.format"), audio.pcm.data, limits)
+        pcm = audio.pcm
+        return open_pcm(pcm_format(pcm.format, "audio.pcm.format"), pcm.data if sent is None else sent, limits)
     raise AudioError(
         "audio is empty; set audio.content to the bytes of a file, or audio.pcm to samples",
         field="audio",

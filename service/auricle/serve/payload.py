@@ -1,0 +1,104 @@
+"""The sound of a large unary request, left where it came; protobuf would copy it twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError
+
+from auricle.errors import ProtocolError
+from auricle.v1 import auricle_pb2 as pb
+
+__all__ = ["RequestT", "parse"]
+
+RequestT = TypeVar("RequestT", pb.EmbedRequest, pb.ClassifyRequest)
+
+# A walk over the fields takes about as long as both copies of so much.
+LARGE_BYTES = 64 * 1024
+_AUDIO = pb.Audio.DESCRIPTOR.fields_by_name
+_PCM = pb.PcmAudio.DESCRIPTOR.fields_by_name
+# Field numbers on the way to the sound in a request; an empty mapping is the sound itself.
+Fields = Mapping[int, "Fields"]
+SOUND: Fields = {_AUDIO["content"].number: {}, _AUDIO["pcm"].number: {_PCM["data"].number: {}}}
+# Wire types of protobuf's encoding: https://protobuf.dev/programming-guides/encoding/
+VARINT, DELIMITED = 0, 2
+FIXED_BYTES = {1: 8, 5: 4}
+LONGEST_VARINT = 10
+# Of one message on the way to the sound. A made one could have millions, and this walk is on the event loop.
+MOST_FIELDS = 16
+
+
+def parse(kind: type[RequestT], data: bytes) -> tuple[RequestT, memoryview | None]:
+    """A request from its wire form. Of a large one the sound is a view of ``data``, and its field is set but empty.
+
+    Raises ProtocolError where the bytes are no such message.
+    """
+    lifted = _lift(data, {kind.DESCRIPTOR.fields_by_name["audio"].number: SOUND}) if len(data) >= LARGE_BYTES else None
+    rest, sound = lifted or (data, None)
+    try:
+        return kind.FromString(rest), sound
+    except DecodeError as error:
+        name = kind.DESCRIPTOR.full_name
+        raise ProtocolError(f"the message of {len(data)} bytes is no {name}; is the client's proto another?") from error
+
+
+def _lift(data: bytes, fields: Fields) -> tuple[bytes, memoryview] | None:
+    """The message without its sound, and the sound. None where it is not there just once: protobuf judges that."""
+    try:
+        return _lift_within(data, 0, len(data), fields)
+    except IndexError:  # a number does not end
+        return None
+
+
+def _lift_within(data: bytes, start: int, stop: int, fields: Fields) -> tuple[bytes, memoryview] | None:
+    found: tuple[int, int, int, int] | None = None
+    at = start
+    for _ in range(MOST_FIELDS):
+        if at >= stop:
+            break
+        begun = at
+        key, at = _number(data, at)
+        wire_type = key & 7
+        if wire_type == DELIMITED:
+            size, at = _number(data, at)
+            if key >> 3 in fields:
+                if found is not None:
+                    return None
+                found = begun, key, at, at + size
+            at += size
+        elif wire_type == VARINT:
+            _, at = _number(data, at)
+        elif wire_type in FIXED_BYTES:
+            at += FIXED_BYTES[wire_type]
+        else:
+            return None
+    if at != stop or found is None:
+        return None
+    begun, key, inner, end = found
+    below = fields[key >> 3]
+    lifted = _lift_within(data, inner, end, below) if below else (b"", memoryview(data)[inner:end])
+    if lifted is None:
+        return None
+    rest, sound = lifted
+    return b"".join((data[start:begun], _varint(key), _varint(len(rest)), rest, data[end:stop])), sound
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """The varint at a place, and the place after it."""
+    value = 0
+    for place in range(LONGEST_VARINT):
+        byte = data[at + place]
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return value, at + place + 1
+    raise IndexError("the varint does not end")
+
+
+def _varint(value: int) -> bytes:
+    made = bytearray()
+    while value >= 0x80:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    made.append(value)
+    return bytes(made)
