@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 
 import models
 from auricle.cli.group import auricle
-from auricle.config import SessionSettings
-from auricle.engine.tuning import Cost, best, measure
+from auricle.config import BatchSettings, SessionSettings
+from auricle.engine.graph import Graph
+from auricle.engine.tuning import Cost, best, measure, tuned
 from auricle.errors import NotFoundError, OptionError
 
 
@@ -34,6 +38,53 @@ def test_a_model_that_runs_alone_is_measured_alone(tmp_path: Path) -> None:
 def test_the_best_is_the_least_that_comes_near_the_fastest() -> None:
     assert best([cost(1, 1, 5.0), cost(1, 8, 2.0), cost(1, 16, 1.99), cost(2, 16, 1.98)]) == cost(1, 8, 2.0)
     assert best([cost(1, 8, 2.0), cost(2, 8, 1.2), cost(2, 4, 1.5)]) == cost(2, 8, 1.2)
+
+
+class Machine:
+    """A graph that takes so many seconds for a batch, on a clock that stands still beside it."""
+
+    def __init__(self, path: Path, run_s: Callable[[int], float], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.graph = Graph(path, SessionSettings(threads=1))
+        self.now_s = 0.0
+        self.sizes: list[int] = []
+
+        def run(outputs: Sequence[str], segments: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+            self.sizes.append(len(segments))
+            self.now_s += run_s(len(segments))
+            return {}
+
+        monkeypatch.setattr(self.graph, "run", run)
+
+    def best(self, trial_s: float = 1.0) -> int | None:
+        return tuned(BatchSettings(), self.graph, trial_s=trial_s, clock=lambda: self.now_s).max_segments
+
+
+@pytest.mark.parametrize(
+    ("run_s", "size"),
+    [
+        (lambda size: size * 1e-3, 8),  # nothing to gain but the handover, which 4 would feel
+        (lambda size: size * 1e-2, 4),
+        (lambda size: 5e-3 + size * 1e-3, 32),
+        (lambda size: size * (5e-3 if size == 16 else 1e-2), 16),
+    ],
+)
+def test_a_server_takes_the_smallest_batch_that_comes_near_the_least_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_s: Callable[[int], float], size: int
+) -> None:
+    assert Machine(models.write_embedder(tmp_path / "e.onnx"), run_s, monkeypatch).best() == size
+
+
+def test_the_trial_of_a_slow_model_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Machine(models.write_embedder(tmp_path / "e.onnx"), lambda size: size * 1.0, monkeypatch)
+    assert slow.best(trial_s=5.0) == 4
+    assert slow.sizes == [4, 8]
+
+
+def test_a_batch_size_that_is_given_stands(tmp_path: Path) -> None:
+    given = BatchSettings(max_segments=3)
+    assert tuned(given, Graph(models.write_embedder(tmp_path / "e.onnx"), SessionSettings(threads=1))) is given
+    alone = Graph(models.write_embedder(tmp_path / "f.onnx", batch=1), SessionSettings(threads=1))
+    assert tuned(BatchSettings(), alone).max_segments == 1
 
 
 def test_the_command_names_the_flags_and_prints_a_line_a_measurement(tmp_path: Path) -> None:

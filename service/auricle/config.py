@@ -10,6 +10,7 @@ from auricle.errors import OptionError
 __all__ = ["AdmissionSettings", "BatchSettings", "Limits", "ServerSettings", "SessionSettings", "TlsSettings"]
 
 MIB = 1024 * 1024
+UNTRIED_SEGMENTS = 16
 
 
 def _positive(owner: object, *names: str) -> None:
@@ -78,14 +79,14 @@ class BatchSettings:
     """How segments become batches.
 
     Attributes:
-        max_segments: most segments in one run.
+        max_segments: most segments in one run; None lets a server find each model's best as it loads.
         max_elements: most input elements in one run (segments x padded length), the memory bound.
         max_waiting: segments that may wait before a new unary call is refused.
         per_caller: segments that one caller may have waiting; the rest of its sound is cut later.
         max_delay_s: seconds that a batch waits to fill; 0 takes what is there, right for CPUs.
     """
 
-    max_segments: int = 32
+    max_segments: int | None = None
     max_elements: int = 32 * 1024 * 1024
     max_waiting: int = 1024
     per_caller: int = 64
@@ -95,6 +96,11 @@ class BatchSettings:
         _positive(self, "max_segments", "max_elements", "max_waiting", "per_caller")
         if self.max_delay_s < 0:
             raise OptionError(f"max_delay_s must be 0 or more, but is {self.max_delay_s}", field="max_delay_s")
+
+    @property
+    def segments(self) -> int:
+        """Most segments in one run, where nobody looked for the best too."""
+        return self.max_segments or UNTRIED_SEGMENTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ _HELP: Mapping[str, str] = {
     "admit_client_streams": "Open streams of one client (default: no limit).",
     "admit_client_rate_hz": "Calls that one client may begin a second (default: no limit).",
     "admit_client_burst": "Calls that a quiet client may begin at once, over its rate.",
-    "batch_max_segments": "Segments in one run.",
+    "batch_max_segments": "Segments in one run (default: each model's best, tried as it loads).",
     "batch_max_elements": "Input elements in one run, the bound on memory.",
     "batch_max_waiting": "Segments that may wait before a unary call is refused.",
     "batch_per_caller": "Segments that one caller may have waiting.",

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.config import BatchSettings
+from auricle.engine.priority import give_way
 from auricle.errors import AuricleError, DeadlineError, InternalError, UnavailableError
 
 __all__ = ["Batcher", "Entry", "Outcome", "Outputs", "Run", "choose"]
@@ -65,7 +66,7 @@ def choose(turns: Iterable[Sequence[Entry]], settings: BatchSettings, now: float
     """
     taken: list[Entry] = []
     dropped: list[Entry] = []
-    limit = settings.max_segments
+    limit = settings.segments
     shape: tuple[int, ...] | None = None
     # Lazily: of a thousand callers that wait, those that fill the batch are looked at and no more.
     queues: Iterable[Iterator[Entry]] = map(iter, turns)
@@ -156,6 +157,7 @@ class Batcher:
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
+        give_way()
         while True:
             with self._changed:
                 while not self._count and not self._closing:
@@ -180,7 +182,7 @@ class Batcher:
             return
         first = min(queue[0].since for queue in self._queues.values())
         self._changed.wait_for(
-            lambda: self._closing or self._count >= self._settings.max_segments,
+            lambda: self._closing or self._count >= self._settings.segments,
             timeout=first + self._settings.max_delay_s - time.monotonic(),
         )
 

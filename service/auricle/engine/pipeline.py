@@ -15,6 +15,7 @@ from auricle.engine.batcher import Outcome, Outputs
 from auricle.engine.cutter import Cutter, Segment
 from auricle.engine.decode import Block, Sound, SoundFormat
 from auricle.engine.plan import HeadPlan, Plan, Value
+from auricle.engine.priority import give_way
 from auricle.engine.served import ServedModel
 from auricle.engine.session import cores
 from auricle.errors import AudioError
@@ -68,7 +69,7 @@ class Workers:
     """The thread pool for decoding and features; kernels release the GIL, so it is as wide as the machine."""
 
     def __init__(self, count: int | None = None) -> None:
-        self._pool = ThreadPoolExecutor(count or cores(), thread_name_prefix="frontend")
+        self._pool = ThreadPoolExecutor(count or cores(), thread_name_prefix="frontend", initializer=give_way)
 
     async def call(self, work: Callable[[], T]) -> T:
         """Runs ``work`` in a thread."""

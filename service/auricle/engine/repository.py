@@ -14,6 +14,7 @@ import watchfiles
 from auricle.config import BatchSettings, SessionSettings
 from auricle.engine.graph import Graph
 from auricle.engine.served import ServedModel
+from auricle.engine.tuning import tuned
 from auricle.errors import BundleError, InvalidArgumentError, NotFoundError
 from auricle.model.heads import HeadKind
 
@@ -77,6 +78,7 @@ class Repository:
         models_dir: scanned by ``refresh``; it may be empty, or not be there yet.
         bundled_dir: models that come with the package; one of the same name in ``models_dir`` takes its place.
         default_model: answers where a request names none.
+        tune: find each model's best batch size as it loads, where ``batch`` leaves it open.
         grace_s: how long calls in flight keep a model that was replaced or removed.
         on_change: told the names that are served, and whether each is healthy, after every change.
     """
@@ -89,6 +91,7 @@ class Repository:
         session: SessionSettings | None = None,
         batch: BatchSettings | None = None,
         default_model: str | None = None,
+        tune: bool = False,
         grace_s: float = 30.0,
         on_change: Callable[[dict[str, bool]], None] = lambda health: None,
     ) -> None:
@@ -97,6 +100,7 @@ class Repository:
         self._session = session or SessionSettings()
         self._batch = batch or BatchSettings()
         self._default = default_model
+        self._tune = tune
         self._grace_s = grace_s
         self._on_change = on_change
         self._loaded: dict[Path, tuple[ModelFile, ServedModel | None]] = {}
@@ -247,6 +251,7 @@ class Repository:
             graph = await asyncio.to_thread(Graph, file.path, self._session)
             version = file.version or graph.bundle.version
             self._check_free(file, version, found)
+            batch = await asyncio.to_thread(tuned, self._batch, graph) if self._tune else self._batch
         except Exception as error:  # whatever a file does to us, the others are served
             failure = error if isinstance(error, BundleError) else BundleError(f"{file.path.name}: {error}")
             self.failures[file.path] = failure
@@ -257,10 +262,10 @@ class Repository:
             return False
         self.failures.pop(file.path, None)
         _warn_mismatch(log, file, graph)
-        model = ServedModel(file.name, version, graph, self._batch, on_health=self._report)
+        model = ServedModel(file.name, version, graph, batch, on_health=self._report)
         self._loaded[file.path] = (file, model)
         self._found.clear()
-        log.info("model loaded", model=model.name, version=version, batches=graph.batches, least_rows=graph.least_rows)
+        log.info("model loaded", model=model.name, version=version, batch=batch.segments, least_rows=graph.least_rows)
         if not graph.batches:
             log.warning("served at batch 1: its answers change with the batch, or its batch axis is fixed")
         if before is not None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from auricle.config import SessionSettings
+from auricle.config import BatchSettings, SessionSettings
 from auricle.engine.graph import Graph
 
-__all__ = ["BATCHES", "Cost", "best", "measure"]
+__all__ = ["BATCHES", "Cost", "best", "measure", "tuned"]
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 # A larger batch or more threads must save so much of the time to be worth the wait or the cores.
 WORTH = 0.03
+# A server takes no fewer: too small a batch costs more than too large a one, and a short trial may err.
+TRIED = (4, 8, 16, 32)
+# What a run costs a server beside the model: the wake-up, and handing the answers over.
+HANDOVER_S = 150e-6
+TRIAL_S = 0.5
+TRIALS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,3 +68,34 @@ def best(costs: Iterable[Cost]) -> Cost:
     least_s = min(cost.wall_s for cost in found)
     near = [cost for cost in found if cost.wall_s <= least_s * (1 + WORTH)]
     return min(near, key=lambda cost: (cost.threads, cost.batch))
+
+
+def tuned(
+    settings: BatchSettings,
+    graph: Graph,
+    *,
+    trial_s: float = TRIAL_S,
+    clock: Callable[[], float] = time.perf_counter,
+) -> BatchSettings:
+    """The settings with a model's best batch size, where they leave it open: noise runs for about ``trial_s``.
+
+    Batches that are too large for the time are not tried: of a model so slow, batching changes little.
+    """
+    if settings.max_segments is not None:
+        return settings
+    if not graph.batches:
+        return replace(settings, max_segments=1)
+    outputs = tuple(dict.fromkeys(spec.tensor for spec in graph.bundle.heads))
+    segments = [graph.noise(seed) for seed in range(max(TRIED))]
+    least: dict[int, float] = {}
+    begun = clock()
+    for size in TRIED * TRIALS:
+        since = clock()
+        if least and since - begun > trial_s:
+            break
+        graph.run(outputs, segments[:size])
+        run_s = clock() - since
+        least[size] = min(run_s, least.get(size, run_s))
+    costs = {size: (run_s + HANDOVER_S) / size for size, run_s in least.items()}
+    bound = min(costs.values()) * (1 + WORTH)
+    return replace(settings, max_segments=min(size for size, cost in costs.items() if cost <= bound))

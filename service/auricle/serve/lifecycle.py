@@ -39,6 +39,7 @@ class Server:
             session=settings.session,
             batch=settings.batch,
             default_model=settings.default_model,
+            tune=True,
             grace_s=settings.grace_s,
             on_change=self._models_changed,
         )
