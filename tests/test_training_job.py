@@ -12,7 +12,7 @@ import models
 from auricle.client import Client
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
-from auricle.errors import AudioError, AuricleError, InvalidArgumentError, OptionError
+from auricle.errors import AudioError, AuricleError, BundleError, InvalidArgumentError, OptionError
 from auricle.serve.local import LocalTransport
 from auricle.training.job import Job, run
 
@@ -88,6 +88,7 @@ def test_a_held_out_speaker_is_all_that_is_tested(data: Path, backbone: Path, tm
         "share",
         "suffix",
         "sidecar",
+        "quantised",
     ],
 )
 def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
@@ -125,6 +126,9 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
         (tmp_path / "l.json").touch()
         job["out"], kind = tmp_path / "l.onnx", OptionError
         message = r"l\.json would be read in place of the model's own metadata"
+    elif case == "quantised":
+        job |= {"backbone": str(models.write_quantised(tmp_path / "q.onnx")), "quantize": "float16"}
+        kind, message = BundleError, r"q\.onnx: it is quantised already; start from the float model"
     else:
         job["test_share"], kind, message = 1.0, OptionError, "test_share must lie between 0 and 1, but is 1.0"
     with pytest.raises(kind, match=message):

@@ -37,7 +37,7 @@ def segments() -> list[np.ndarray]:
 def made(tmp_path: Path, segments: list[np.ndarray]) -> Made:
     def make(precision: Precision) -> Graph:
         path = tmp_path / f"{precision}.onnx"
-        path.write_bytes(quantize(BUNDLED, precision, segments, tmp_path))
+        path.write_bytes(quantize(BUNDLED, precision, segments))
         return Graph(path, SessionSettings(threads=1))
 
     return make
@@ -71,12 +71,12 @@ def test_a_segments_scores_do_not_depend_on_what_runs_beside(
 
 def test_the_same_segments_give_the_same_file(tmp_path: Path, segments: list[np.ndarray]) -> None:
     for precision in ("float16", "int8"):
-        assert quantize(BUNDLED, precision, segments, tmp_path) == quantize(BUNDLED, precision, segments, tmp_path)
+        assert quantize(BUNDLED, precision, segments) == quantize(BUNDLED, precision, segments)
 
 
 def test_a_float16_bundle_can_be_the_base_of_another(tmp_path: Path) -> None:
     path = tmp_path / "half.onnx"
-    path.write_bytes(quantize(BUNDLED, "float16", [], tmp_path))
+    path.write_bytes(quantize(BUNDLED, "float16", []))
     for name, array in read_layers(BUNDLED).items():
         np.testing.assert_allclose(read_layers(path)[name], array, rtol=1e-3, atol=1e-7)
 
@@ -84,15 +84,16 @@ def test_a_float16_bundle_can_be_the_base_of_another(tmp_path: Path) -> None:
 def test_without_weights_there_is_nothing_to_make_halves_of(tmp_path: Path) -> None:
     path = models.write_waveform(tmp_path / "plain.onnx")
     with pytest.raises(BundleError, match=r"plain\.onnx: it has no float32 weights that could become float16"):
-        quantize(path, "float16", [], tmp_path)
+        quantize(path, "float16", [])
 
 
 def test_what_cannot_be_quantised_is_refused(tmp_path: Path, segments: list[np.ndarray]) -> None:
     with pytest.raises(OptionError, match="int8 needs representative_data"):
         QuantizationConfig.for_int8([])
-    twice = tmp_path / "twice.onnx"
-    twice.write_bytes(quantize(BUNDLED, "int8", segments, tmp_path))
-    with pytest.raises(BundleError, match=r"twice\.onnx: it is quantised already"):
-        quantize(twice, "int8", segments, tmp_path)
+    for precision in ("float16", "int8"):
+        twice = tmp_path / "twice.onnx"
+        twice.write_bytes(quantize(BUNDLED, precision, segments))
+        with pytest.raises(BundleError, match=r"twice\.onnx: it is quantised already"):
+            quantize(twice, "int8", segments)
     with pytest.raises(BundleError, match=r"plain\.onnx: it has no layer \(Conv, Gemm, MatMul\) of 8192 weights"):
-        quantize(models.write_waveform(tmp_path / "plain.onnx"), "int8", segments, tmp_path)
+        quantize(models.write_waveform(tmp_path / "plain.onnx"), "int8", segments)

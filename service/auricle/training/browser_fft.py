@@ -165,7 +165,7 @@ class BrowserFftSpec:
             made.write_bytes(onnx_bytes(read_weights(model), bundle))
             if quantization_config is not None:
                 segments = [self.features(wave)[..., 0] for wave in quantization_config.representative]
-                made.write_bytes(quantize(made, quantization_config.precision, segments, scratch))
+                made.write_bytes(quantize(made, quantization_config.precision, segments))
             made.replace(target)
         return target
 

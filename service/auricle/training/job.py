@@ -27,7 +27,7 @@ from auricle.training.clips import Clip, by_folder, by_table, check
 from auricle.training.export import check_target, label_lists, onnx_bytes, with_bundle
 from auricle.training.fit import Fitting
 from auricle.training.network import need_keras, read_weights
-from auricle.training.quantization import MOST_SEGMENTS, Precision, quantize
+from auricle.training.quantization import MOST_SEGMENTS, Precision, check_float, quantize
 from auricle.training.report import History, Report, make_report
 from auricle.training.sounds import Recipe, cut, read
 from auricle.training.splits import Split, split, spread
@@ -114,15 +114,14 @@ def run(job: Job, progress: Progress = lambda stage, done, total: None) -> Repor
             content, bundle, history = _transfer(job, path, base, data, progress)
         else:
             content, bundle, history = _whole(job, base, data, progress)
-        made, float32_accuracy = scratch / "float32.onnx", None
+        made, float32_accuracy = scratch / job.out.name, None
         made.write_bytes(content)
         report = _test(made, data, history, progress)
         if job.quantize is not None:
             graph = Graph(made, SessionSettings())
             calibrating = spread(data.parts.learned, MOST_SEGMENTS)
             segments = [rows for clip in calibrating for rows in cut(clip.path, graph)]
-            content, float32_accuracy = quantize(made, job.quantize, segments, scratch), report.accuracy
-            made = scratch / f"{job.quantize}.onnx"
+            content, float32_accuracy = quantize(made, job.quantize, segments), report.accuracy
             made.write_bytes(content)
             report = _test(made, data, history, progress, job.quantize, float32_accuracy)
         made.write_bytes(with_bundle(content, _described(job, bundle, report, len(data.parts.learned))))
@@ -132,7 +131,7 @@ def run(job: Job, progress: Progress = lambda stage, done, total: None) -> Repor
 
 
 def _check_options(job: Job) -> Path:
-    """The backbone's file. OptionError, before anything is read."""
+    """The backbone's file. OptionError or BundleError, before any sound is read."""
     if not 0 < job.test_share < 1:
         raise OptionError(f"test_share must lie between 0 and 1, but is {job.test_share}", field="test_share")
     if job.whole_model and job.backbone != BROWSER_FFT:
@@ -143,6 +142,8 @@ def _check_options(job: Job) -> Path:
     path = bundled_dir() / "digits.onnx" if job.backbone == BROWSER_FFT else Path(job.backbone)
     if not path.is_file():
         raise OptionError(f"there is no bundle {path}; give a file, or {BROWSER_FFT}", field="backbone")
+    if job.quantize is not None and not job.whole_model:
+        check_float(path)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from auricle.engine.graph import Graph
 from auricle.errors import BundleError, OptionError
 from auricle.training.splits import spread
 
-__all__ = ["HALF", "Precision", "QuantizationConfig", "float16_weights", "int8_static", "quantize"]
+__all__ = ["HALF", "MOST_SEGMENTS", "Precision", "QuantizationConfig", "check_float", "quantize"]
 
 Floats = NDArray[np.float32]
 Precision = Literal["float16", "int8"]
@@ -57,22 +58,32 @@ class QuantizationConfig:
         return cls("int8", tuple(representative_data))
 
 
-def quantize(path: Path, precision: Precision, segments: Sequence[Floats], scratch: Path) -> bytes:
+def check_float(path: Path) -> None:
+    """Raises BundleError: a file with quantised layers, or with halves."""
+    import onnx
+
+    model: Any = onnx.load(path, load_external_data=False)
+    stored = any(each.name.endswith(HALF) for each in model.graph.initializer)
+    if stored or any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
+        raise BundleError(f"{path.name}: it is quantised already; start from the float model")
+
+
+def quantize(path: Path, precision: Precision, segments: Sequence[Floats]) -> bytes:
     """The bundle of ``path`` quantised, its metadata kept.
 
     Args:
         segments: what int8 takes the activations' ranges from, as the model takes them in.
-        scratch: a directory for what lies between.
 
     Raises:
         BundleError: nothing in it can be quantised, or it is quantised already.
     """
+    check_float(path)
     if precision == "float16":
-        return float16_weights(path)
-    return int8_static(path, segments, scratch)
+        return _float16_weights(path)
+    return _int8_static(path, segments)
 
 
-def float16_weights(path: Path) -> bytes:
+def _float16_weights(path: Path) -> bytes:
     """The bundle with its float32 weights as halves and a Cast behind each.
 
     The runtime folds the Casts when it loads the file: sizes on disk and over the network are halved, speed and
@@ -101,7 +112,7 @@ def float16_weights(path: Path) -> bytes:
     return serialized
 
 
-def int8_static(path: Path, segments: Sequence[Floats], scratch: Path) -> bytes:
+def _int8_static(path: Path, segments: Sequence[Floats]) -> bytes:
     """The bundle with its large layers between quantisers whose scales are constants (QDQ).
 
     Small layers, mostly the first and the last, stay in float: they hold few of the bytes and most of the loss.
@@ -111,10 +122,6 @@ def int8_static(path: Path, segments: Sequence[Floats], scratch: Path) -> bytes:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    metadata = onnx.load(path).metadata_props
-    prepared, made = scratch / "prepared.onnx", scratch / "int8.onnx"
-    quant_pre_process(path, prepared, skip_symbolic_shape=True)
-    layers = _name_large_layers(prepared, where=path.name)
     graph = Graph(path, SessionSettings(threads=1))
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -124,20 +131,24 @@ def int8_static(path: Path, segments: Sequence[Floats], scratch: Path) -> bytes:
         def get_next(self) -> Mapping[str, NDArray[Any]] | None:
             return next(self._feeds, None)
 
-    quantize_static(
-        prepared,
-        made,
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        nodes_to_quantize=layers,
-        per_channel=True,
-        reduce_range=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
-    quantized: Any = onnx.load(made)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, made = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
+        quant_pre_process(path, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            made,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            nodes_to_quantize=_name_large_layers(prepared, where=path.name),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        quantized: Any = onnx.load(made)
+    # What the tools note of their own doing goes, and the bundle's metadata comes back.
     del quantized.metadata_props[:]
-    quantized.metadata_props.extend(metadata)
+    quantized.metadata_props.extend(onnx.load(path).metadata_props)
     serialized: bytes = quantized.SerializeToString(deterministic=True)
     return serialized
 
@@ -147,8 +158,6 @@ def _name_large_layers(path: Path, *, where: str) -> list[str]:
     import onnx
 
     model: Any = onnx.load(path)
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
-        raise BundleError(f"{where}: it is quantised already; start from the float model")
     weights = {each.name: int(np.prod(each.dims)) for each in model.graph.initializer}
     layers = []
     for number, node in enumerate(model.graph.node):
