@@ -152,6 +152,8 @@ def test_what_is_not_there_is_not_found(hub: Hub, pull: Pull, source: str, messa
     [
         "hf:own",
         "hf:own/er@/x.onnx",
+        "hf:own/er/weights.bin",
+        "hf:own/er/..",
         "http://example.invalid/m.onnx",
         "ftp://example.invalid/m.onnx",
         "https://example.invalid/m.zip",

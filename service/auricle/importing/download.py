@@ -77,8 +77,9 @@ def download(remote: Remote, cache: Path, *, progress: Progress = lambda stage, 
         BundleError: the bytes are not those of the checksum (reason HASH_MISMATCH); they are dropped.
         OptionError: ``cache`` cannot be written.
     """
-    tag = remote.checksum.hexadecimal if remote.checksum else ""
-    folder = cache / hashlib.sha256(f"{remote.url.partition('?')[0]} {tag}".encode()).hexdigest()[:20]
+    # Its bytes tell a file better than its address, which may be signed anew for each call.
+    known = remote.checksum.hexadecimal if remote.checksum else remote.url
+    folder = cache / hashlib.sha256(known.encode()).hexdigest()[:20]
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)

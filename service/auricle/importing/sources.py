@@ -72,6 +72,8 @@ def _in_repository(source: str, given: Checksum | None, endpoint: str | None) ->
             f"{source}: hf: sources need huggingface_hub, not installed here: {INSTALL}", reason="EXTRA_MISSING"
         ) from error
     repo, revision, name = matched["repo"], matched["revision"], matched["file"]
+    if name and not name.endswith(SUFFIXES):
+        raise OptionError(f"{source}: the file is no .onnx and no .tflite file", field="source")
     try:
         # The commit that the revision is now: what is listed and what is fetched are of one state.
         info = hub.HfApi(endpoint=endpoint).model_info(repo, revision=revision)
