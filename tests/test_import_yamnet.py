@@ -311,6 +311,21 @@ def test_an_import_that_answers_otherwise_is_refused_unless_forced(yamnet: Impor
 
 
 @needs_tensorflow
+def test_a_frontend_stays_inside_where_the_user_wants_it(
+    yamnet: Imported, windows: list[Window], tmp_path: Path
+) -> None:
+    def kept(model: TfliteModel, precision: Any, scratch: Path) -> Any:
+        return onnx.load(str(yamnet.converted[precision]))
+
+    settings = ImportSettings(name="inside", features="none")
+    report = import_tflite(yamnet.model.path, tmp_path, settings, converter=kept)
+    assert report.features is None
+    assert report.notes[0] == "its frontend was left inside (features: null): it takes the waveform itself"
+    for ours, cut in zip(scores_of(report, windows), scores_of(yamnet.reports["float"], windows), strict=True):
+        np.testing.assert_allclose(ours, cut, atol=1e-3)
+
+
+@needs_tensorflow
 def test_a_model_whose_frontend_is_not_known_takes_the_waveform(tmp_path: Path) -> None:
     files = [("en.txt", LABELS, "en"), ("de.txt", LABELS, "de")]
     outputs = [Output(classes=3, name="animals", files=files), Output(classes=4, name="print")]

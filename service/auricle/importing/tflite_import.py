@@ -224,11 +224,9 @@ class _Work:
         """The fastest form that runs: without frontend and with free batch, down to the graph as it is."""
         problem: BundleError | None = None
         for made, found, freed in self._forms(graph):
-            notes = (
-                []
-                if found
-                else ["no known frontend was found in the graph (features: null): it takes the waveform itself"]
-            )
+            asked = self.settings.features == "none"
+            why = "its frontend was left inside" if asked else "no known frontend was found in the graph"
+            notes = [] if found else [f"{why} (features: null): it takes the waveform itself"]
             if not freed:
                 notes.append("it fixes its batch: segments run one by one (batch 1)")
             bundle = self._bundle(found, embedding=embedding)
