@@ -83,6 +83,7 @@ def test_a_held_out_speaker_is_all_that_is_tested(data: Path, backbone: Path, tm
         "one-clip",
         "text",
         "short",
+        "few-long",
         "not-finite",
         "backbone",
         "share",
@@ -114,7 +115,11 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
     elif case == "short":
         for path in data.glob("*/*.wav"):
             write_clip(path, 0.1, seconds=0.05)
-        job["short"], message = "drop", r"without the clips that are shorter than 0\.100 s, has no sounds"
+        job["short"], message = "drop", r"all 20 clips of .*data are shorter than the model's segment of 0\.100 s; pad"
+    elif case == "few-long":
+        for path in sorted((data / "loud").iterdir())[1:]:
+            write_clip(path, 0.1, seconds=0.05)
+        job["short"], message = "drop", r"shorter than 0\.100 s,: class 'loud' has 1 clip"
     elif case == "not-finite":
         soundfile.write(data / "loud" / "bad.wav", np.array([0.1, np.nan] * 800), RATE_HZ, subtype="FLOAT")
         kind, message = AudioError, r"bad\.wav: sample 1 of channel 0 is nan"

@@ -105,10 +105,8 @@ def test_it_can_be_imported_again(
     np.testing.assert_allclose(ours, served, atol=1e-3)
 
 
-# Halves have 11 bits. Eight bits round the frontend's decibels, too: only the run of the scores is kept.
-@pytest.mark.parametrize(
-    ("precision", "worst", "mean", "size"), [("float16", 5e-3, 1e-3, 0.55), ("int8", 1, 0.1, 0.35)]
-)
+# Rounding to 11 bits, and to 8 in the network alone.
+@pytest.mark.parametrize(("precision", "mean", "size"), [("float16", 1e-3, 0.55), ("int8", 0.05, 0.35)])
 def test_it_can_be_quantised(
     spec: BrowserFftSpec,
     model: keras.Model,
@@ -116,7 +114,6 @@ def test_it_can_be_quantised(
     served: np.ndarray,
     tmp_path: Path,
     precision: str,
-    worst: float,
     mean: float,
     size: float,
 ) -> None:
@@ -126,9 +123,7 @@ def test_it_can_be_quantised(
     spec.export_tflite(model, tmp_path / "small.tflite", with_metadata=False, quantization_config=config)
     sizes = [(tmp_path / f"{name}.tflite").stat().st_size for name in ("small", "plain")]
     assert sizes[0] < size * sizes[1]
-    differences = np.abs(answers(tmp_path / "small.tflite", sounds) - served)
-    assert differences.max() <= worst
-    assert differences.mean() <= mean
+    assert np.abs(answers(tmp_path / "small.tflite", sounds) - served).mean() <= mean
     bundle = spec.export(model, tmp_path / "small.onnx", LABELS, config)
     ours = Graph(bundle, SessionSettings(threads=1)).run(["scores"], [spec.features(wave)[..., 0] for wave in sounds])
     assert np.abs(ours["scores"] - served).mean() <= mean

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.engine.plan import default_grid
-from auricle.errors import OptionError
+from auricle.errors import InvalidArgumentError, OptionError
 from auricle.model.bundle import Bundle
 from auricle.model.bundled import bundled_dir
 from auricle.model.heads import HeadSpec
@@ -162,8 +162,14 @@ def _find(job: Job, base: Recipe | Graph, progress: Progress) -> _Data:
     samples = default_grid(base).samples
     if job.short == "drop" and samples is not None:
         least_s = samples / base.bundle.audio.sample_rate_hz
-        clips = [clip for clip, clip_s in zip(clips, lasts_s, strict=False) if clip_s >= least_s]
-        check(clips, where=f"{job.data}, without the clips that are shorter than {least_s:.3f} s,")
+        kept = [clip for clip, clip_s in zip(clips, lasts_s, strict=False) if clip_s >= least_s]
+        if not kept:
+            raise InvalidArgumentError(
+                f"all {len(clips)} clips of {job.data} are shorter than the model's segment of {least_s:.3f} s; pad "
+                "them with silence instead of dropping them, or give longer ones"
+            )
+        check(kept, where=f"{job.data}, without the clips that are shorter than {least_s:.3f} s,")
+        clips = kept
     names = sorted({clip.label for clip in clips})
     if (job.whole_model or noises) and BACKGROUND_LABEL not in names:
         names.append(BACKGROUND_LABEL)

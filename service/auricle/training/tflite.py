@@ -106,7 +106,9 @@ def _sized(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the converter's chatter off stdout, and its warning that floats stay floats at both ends."""
+    """Keeps the converter's chatter off stdout, and what it warns of that nobody can change."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        # The sound and the scores stay floats, and TensorFlow's own debugger runs its own interpreter.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
+        warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
         yield

@@ -54,6 +54,12 @@ class Linear:
     kernel: Floats
     bias: Floats
 
+    def scores(self, x: Floats) -> Floats:
+        """f32 (n, classes) of x f32 (n, dimension)."""
+        logits = x @ self.kernel + self.bias
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
 
 def choose_head(graph: Graph, name: str | None) -> Head:
     """The embedding head to build on. OptionError lists them where it is not clear; BundleError: it is quantised."""
