@@ -90,6 +90,7 @@ def test_a_held_out_speaker_is_all_that_is_tested(data: Path, backbone: Path, tm
         "suffix",
         "sidecar",
         "quantised",
+        "called-scores",
     ],
 )
 def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
@@ -134,6 +135,9 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
     elif case == "quantised":
         job |= {"backbone": str(models.write_quantised(tmp_path / "q.onnx")), "quantize": "float16"}
         kind, message = BundleError, r"q\.onnx: it is quantised already; start from the float model"
+    elif case == "called-scores":
+        job["backbone"] = str(models.write_waveform(tmp_path / "s.onnx", heads=[{"name": "scores"}]))
+        kind, message = BundleError, "is called 'scores', as the classifier's will be; rename it"
     else:
         job["test_share"], kind, message = 1.0, OptionError, "test_share must lie between 0 and 1, but is 1.0"
     with pytest.raises(kind, match=message):

@@ -76,7 +76,7 @@ def _locales(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     multiple=True,
     callback=_locales,
     metavar="LOCALE=FILE",
-    help="What the classes are called, in the order of their names; may be repeated.",
+    help="What the classes are called, in the order of their names, a background that is added last; may be repeated.",
 )
 @click.option("--author", default="", help="Who made it.")
 @click.option("--license", default="", help="Its licence.")

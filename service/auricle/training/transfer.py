@@ -27,7 +27,8 @@ __all__ = ["HeadFitting", "Linear", "attach", "choose_head", "embeddings", "fit_
 
 Floats = NDArray[np.float32]
 
-SCORES = "auricle_train.scores"
+# The classifier's head and its tensor.
+HEAD, SCORES = "scores", "auricle_train.scores"
 # Adam's usual constants.
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -62,7 +63,7 @@ class Linear:
 
 
 def choose_head(graph: Graph, name: str | None) -> Head:
-    """The embedding head to build on. OptionError lists them where it is not clear; BundleError: it is quantised."""
+    """The embedding head to build on. OptionError lists them where it is not clear; BundleError: it cannot be used."""
     heads = {head.spec.name: head for head in graph.heads if head.spec.kind == "embedding"}
     if (name is None and len(heads) != 1) or (name is not None and name not in heads):
         raise OptionError(
@@ -75,6 +76,10 @@ def choose_head(graph: Graph, name: str | None) -> Head:
         raise BundleError(
             f"head {head.spec.name!r} of {graph.bundle.name!r} is quantised or activated after the graph; "
             "training needs one that the graph gives as it is"
+        )
+    if head.spec.name == HEAD:
+        raise BundleError(
+            f"the embedding head of {graph.bundle.name!r} is called {HEAD!r}, as the classifier's will be; rename it"
         )
     return head
 
@@ -172,9 +177,7 @@ def attach(
     batch = "batch" if graph.batches else 1
     shape = [batch, linear.bias.size]
     model.graph.output.append(helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, shape))
-    scores = HeadSpec(name="scores", tensor=SCORES, kind="classification", labels=tuple(labels))
-    if scores.name == head.spec.name:
-        raise OptionError("the backbone's embedding head is called 'scores', which the classifier is; rename it")
+    scores = HeadSpec(name=HEAD, tensor=SCORES, kind="classification", labels=tuple(labels))
     bundle = msgspec.structs.replace(graph.bundle, task="audio-classification", heads=(head.spec, scores))
     # What else was said of the backbone is not true of the classifier.
     del model.metadata_props[:]
