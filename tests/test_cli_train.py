@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from click.testing import CliRunner
 
 import models
 from auricle.cli import main
-from auricle.cli.train import train
+from auricle.cli.train import _bar, train
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.errors import InvalidArgumentError
@@ -67,6 +69,20 @@ def test_bad_input_ends_with_exit_code_3_and_one_line(
     assert left.value.code == 3
     assert re.fullmatch(r"auricle: .*a_0\.wav: audio\.content cannot be read[^\n]*\n", capsys.readouterr().err)
     assert not (tmp_path / "new").exists()
+
+
+def test_progress_is_told_to_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    for stderr, told in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with _bar() as tell:
+            tell("reading", 3, 7)
+            tell("embedding", 2, 5)
+        assert all(text in stderr.getvalue() for text in ("reading", "3/7", "embedding", "2/5")) is told
 
 
 def test_a_quantised_models_json_has_both_accuracies(data: Path, tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ class Clip:
     """A sound file and its label.
 
     Attributes:
-        group: who or what made it, which is never on both sides of a split; empty: no other clip's maker.
+        group: who or what made it, which a split keeps on one side unless a table says otherwise; empty: made by
+            none of the others' makers.
         part: of ``PARTS``, where a table says which; empty: train.
     """
 

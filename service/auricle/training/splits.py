@@ -77,12 +77,13 @@ def _by_chance(clips: Sequence[Clip], share: float, seed: int) -> Split:
         # A clip without a group is one of its own.
         members.setdefault(f"of {clip.group}" if clip.group else f"clip {index}", []).append(index)
     order = [list(members)[place] for place in np.random.default_rng(seed).permutation(len(members))]
+    counts = {name: Counter(clips[index].label for index in own) for name, own in members.items()}
     totals = Counter(clip.label for clip in clips)
     left, tested = totals.copy(), set[int]()
     for label, total in sorted(totals.items()):
         wanted = max(1, round(share * total))
         for name in order:
-            labels, already = Counter(clips[index].label for index in members[name]), total - left[label]
+            labels, already = counts[name], total - left[label]
             if not labels[label] or not tested.isdisjoint(members[name]):
                 continue
             if already and already + labels[label] > wanted:
