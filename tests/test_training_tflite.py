@@ -6,17 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
+import models
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
-from auricle.errors import OptionError
+from auricle.errors import BundleError, OptionError
 from auricle.importing.settings import ImportSettings
 from auricle.importing.signals import trials
 from auricle.importing.tflite import read_tflite
 from auricle.importing.tflite_import import import_tflite
 from auricle.training.browser_fft import BrowserFftSpec
+from auricle.training.export import read_recipe, with_bundle
 from auricle.training.quantization import QuantizationConfig
 
 keras = pytest.importorskip("keras", reason="training needs the extra train: pip install 'auricle[train]'")
@@ -142,3 +145,24 @@ def test_what_does_not_go_together_is_refused(spec: BrowserFftSpec, model: keras
     with pytest.raises(OptionError, match=r"words\.json would be taken for the metadata of words\.onnx"):
         spec.export_tflite(model, path, index_to_label=LABELS)
     assert not path.exists()
+
+
+def test_another_base_gives_its_layers_and_its_features(
+    spec: BrowserFftSpec, model: keras.Model, sounds: list[np.ndarray], tmp_path: Path
+) -> None:
+    path = spec.export(model, tmp_path / "base.onnx", LABELS)
+    bundle = read_recipe(path).bundle
+    floored = msgspec.structs.replace(bundle, features={"preset": "browser-fft-232", "floor": 1e-3}, author="us")
+    path.write_bytes(with_bundle(path.read_bytes(), floored))
+    other = BrowserFftSpec(path)
+    assert not np.array_equal(other.features(sounds[1]), spec.features(sounds[1]))
+    two = other.create_model(2)
+    made = other.export(two, tmp_path / "two.onnx", ["a", "b"])
+    graph = Graph(made, SessionSettings(threads=1))
+    assert (graph.bundle.features, graph.bundle.author) == (floored.features, "")
+    served = graph.run(["scores"], [other.features(wave)[..., 0] for wave in sounds])["scores"]
+    np.testing.assert_allclose(other.create_serving_model(two).predict_on_batch(np.stack(sounds)), served, atol=1e-4)
+    with pytest.raises(BundleError, match=r"bare\.onnx: it has no metadata"):
+        BrowserFftSpec(models.write_waveform(tmp_path / "bare.onnx", metadata=None))
+    with pytest.raises(BundleError, match=r"wave\.onnx is no browser-FFT network of this project"):
+        BrowserFftSpec(models.write_waveform(tmp_path / "wave.onnx"))

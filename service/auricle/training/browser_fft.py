@@ -18,8 +18,7 @@ from auricle.model.bundle import Bundle
 from auricle.model.bundled import bundled_dir
 from auricle.model.heads import HeadSpec
 from auricle.model.scratch import scratch_directory
-from auricle.training import digits
-from auricle.training.export import Labels, check_target, label_lists, onnx_bytes, read_layers
+from auricle.training.export import Labels, check_target, label_lists, onnx_bytes, read_layers, read_recipe
 from auricle.training.network import build, need_keras, read_weights
 from auricle.training.quantization import QuantizationConfig, quantize
 from auricle.training.tflite import describe, tflite_bytes
@@ -31,6 +30,7 @@ __all__ = ["BrowserFftSpec"]
 
 Floats = NDArray[np.float32]
 
+EMBEDDING = HeadSpec(name="embedding", tensor="embedding", kind="embedding")
 NOISE = 1e-5
 BATCH = 32
 # Of a network trained whole; a frozen base brings its own.
@@ -41,7 +41,8 @@ class BrowserFftSpec:
     """What trains a classifier of sounds of about a second.
 
     Args:
-        model_dir: a bundle of this network whose layers are the base; None: the one that comes with auricle.
+        model_dir: a bundle of this network, whose layers are the base and whose features are taken; None: the one that
+            comes with auricle.
         strategy: a ``tf.distribute.Strategy`` in whose scope models are made; None: none.
     """
 
@@ -51,9 +52,9 @@ class BrowserFftSpec:
         need_keras()
         self._base = Path(model_dir) if model_dir is not None else bundled_dir() / "digits.onnx"
         self._strategy = strategy
-        features = digits.recipe().features
-        assert features is not None
-        self._features = features
+        recipe = read_recipe(self._base)
+        assert recipe.features is not None
+        self._bundle, self._features = recipe.bundle, recipe.features
 
     @property
     def target_sample_rate(self) -> int:
@@ -156,10 +157,11 @@ class BrowserFftSpec:
         scores = HeadSpec(
             name="scores", tensor="scores", kind="classification", labels=label_lists(labels, model.output_shape[-1])
         )
-        target, base = Path(path), digits.bundle()
+        target = Path(path)
         check_target(target)
-        own: dict[str, Any] = {"name": target.stem, "author": "", "license": "", "description": ""} | metadata
-        bundle: Bundle = msgspec.structs.replace(base, heads=(base.heads[0], scores), **own)
+        own: dict[str, Any] = {"name": target.stem, "author": "", "license": "", "description": "", "version": "1"}
+        own |= metadata
+        bundle: Bundle = msgspec.structs.replace(self._bundle, heads=(EMBEDDING, scores), **own)
         with scratch_directory(target.parent) as scratch:
             made = scratch / target.name
             made.write_bytes(onnx_bytes(read_weights(model), bundle))

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import BundleError, OptionError
-from auricle.model.bundle import METADATA_KEY, Bundle
+from auricle.metadata.onnxfile import OnnxFile
+from auricle.model.bundle import METADATA_KEY, Bundle, parse_bundle
 from auricle.model.labels import LabelList
 from auricle.training.network import BANDS, FRAMES, LAYERS
 from auricle.training.quantization import HALF
+from auricle.training.sounds import Recipe
 
-__all__ = ["Labels", "check_target", "label_lists", "onnx_bytes", "read_layers", "with_bundle"]
+__all__ = ["Labels", "check_target", "label_lists", "onnx_bytes", "read_layers", "read_recipe", "with_bundle"]
 
 Weights = Mapping[str, NDArray[np.float32]]
 Labels = Sequence[str] | Mapping[str, Sequence[str]]
@@ -134,6 +136,17 @@ def read_layers(path: Path) -> dict[str, NDArray[np.float32]]:
     if missing := [name for name in wanted if name not in found]:
         raise BundleError(f"{path.name} is no float browser-FFT network of this project: it lacks {missing[0]!r}")
     return {name: _keras_order(np.asarray(found[name], np.float32)) for name in wanted}
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The metadata of such a file, and its features. BundleError: it has none, or takes no features."""
+    raw = OnnxFile(path.read_bytes()).property(METADATA_KEY)
+    if raw is None:
+        raise BundleError(f"{path.name}: it has no metadata ({METADATA_KEY})")
+    bundle, features, _ = parse_bundle(raw, where=path.name)
+    if features is None or features.bands != BANDS:
+        raise BundleError(f"{path.name} is no browser-FFT network of this project: it does not take {BANDS} bands")
+    return Recipe(bundle, features)
 
 
 def _keras_order(array: NDArray[np.float32]) -> NDArray[np.float32]:
