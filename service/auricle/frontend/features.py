@@ -18,6 +18,8 @@ from .spec import FeatureSpec, resolve
 
 if TYPE_CHECKING:
     from auricle._frontend import features as _kernels
+
+    _narrower_kernels = _kernels
 else:
     _kernels = load("features")
     _narrower_kernels = load_narrower("features")
