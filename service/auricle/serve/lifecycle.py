@@ -16,6 +16,7 @@ from auricle.model.bundled import bundled_dir
 from auricle.serve.admission import Admission
 from auricle.serve.api import Api
 from auricle.serve.grpc import GrpcServer
+from auricle.serve.memory import keep_memory
 
 __all__ = ["Server", "run"]
 
@@ -125,4 +126,5 @@ def run(settings: ServerSettings) -> None:
     """Runs the server in the foreground, on uvloop."""
     import uvloop
 
+    keep_memory()
     uvloop.run(serve(settings))

@@ -1,0 +1,33 @@
+"""The allocator's settings: large blocks are used again rather than mapped anew."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource
+from auricle.serve.memory import keep_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        messages = [bytes(block) for _ in range(8)]
+        del messages
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+block = bytearray(2_000_000)
+assert keep_memory()
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+def test_large_blocks_that_were_freed_cost_no_page_faults() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    # 80 blocks of 488 pages, eight at a time: given back each time, they would fault tens of thousands of times.
+    assert int(done.stdout) < 1000
