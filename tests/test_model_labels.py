@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auricle.errors import OptionError
 from auricle.model.labels import CategoryFilter, LabelList, display_names
@@ -29,6 +31,15 @@ def test_top_k_cuts_a_tie_at_the_lower_index() -> None:
 @pytest.mark.parametrize("max_results", [None, -1, 4, 100])
 def test_all_are_kept_without_a_bound_below_their_number(max_results: int | None) -> None:
     assert len(ranked(max_results=max_results)) == 4
+
+
+@given(st.lists(st.sampled_from([-0.5, -0.0, 0.0, 0.25, 0.5, 1.0]), min_size=1), st.integers(1, 12))
+def test_a_bound_keeps_the_first_of_the_whole_ranking(scores: list[float], bound: int) -> None:
+    values, size = np.array(scores, np.float32), len(scores)
+    whole = CategoryFilter((), size).rank(values)
+    kept = CategoryFilter((), size, max_results=bound).rank(values)
+    assert kept.indices.tolist() == whole.indices.tolist()[:bound]
+    assert kept.scores.tolist() == whole.scores.tolist()[:bound]
 
 
 @pytest.mark.parametrize("max_results", [0, -2])

@@ -87,14 +87,18 @@ class MeanPool:
     """Arithmetic mean, summed in order in double precision."""
 
     def __init__(self, dimension: int) -> None:
-        self._sum = np.zeros(dimension, np.float64)
+        self._sum: NDArray[np.float64] | None = None
         self._count = 0
 
     def add(self, values: Floats) -> None:
-        self._sum += values
+        if self._sum is None:
+            self._sum = values.astype(np.float64)
+        else:
+            self._sum += values
         self._count += 1
 
     def value(self) -> Floats:
+        assert self._sum is not None, "nothing was added"
         return (self._sum / self._count).astype(np.float32)
 
 

@@ -80,6 +80,11 @@ class CategoryFilter:
     def rank(self, scores: NDArray[np.float32]) -> Ranked:
         """The classes of scores f32 (classes,) that are kept, highest first, ties by index."""
         values = scores if self._kept is None else scores[self._kept]
-        (above,) = (values >= self._threshold).nonzero()
+        least = self._threshold
+        if self._limit is not None and self._limit < values.size:
+            # Whatever ranks is as high as the last that does: so few are left to sort, that sorting costs nothing.
+            last = values.size - self._limit
+            least = max(least, np.partition(values, last)[last])
+        (above,) = (values >= least).nonzero()
         best = above[np.argsort(-values[above], kind="stable")[: self._limit]]
         return Ranked(best if self._kept is None else self._kept[best], values[best])

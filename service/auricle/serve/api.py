@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from auricle.config import Limits
@@ -32,20 +31,6 @@ Response = TypeVar("Response", pb.StreamEmbedResponse, pb.StreamClassifyResponse
 PIECE_S = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Unary:
-    """A finished unary call, before it becomes a reply."""
-
-    model: ServedModel
-    answers: list[Answer]
-    usage: pb.Usage
-    timing: pb.Timing
-
-    @property
-    def rate_hz(self) -> int:
-        return self.model.graph.bundle.audio.sample_rate_hz
-
-
 class Api:
     """Every RPC of the contract as a method.
 
@@ -61,27 +46,20 @@ class Api:
         self, request: pb.EmbedRequest, sound: memoryview | None = None, deadline: float = math.inf
     ) -> pb.EmbedResponse:
         """AudioService.Embed. A door that has the sound elsewhere gives it as ``sound``, in place of the field's."""
-        done = await self._unary(request, sound, wire.embed_options, deadline)
-        return pb.EmbedResponse(
-            model=wire.selector(done.model),
-            embeddings=[wire.embedding(answer, done.rate_hz) for answer in done.answers],
-            usage=done.usage,
-            timing=done.timing,
-        )
+        reply = pb.EmbedResponse()
+        answers, rate_hz = await self._unary(request, sound, wire.embed_options, deadline, reply)
+        for answer in answers:
+            wire.embedding(answer, rate_hz, reply.embeddings.add())
+        return reply
 
     async def classify(
         self, request: pb.ClassifyRequest, sound: memoryview | None = None, deadline: float = math.inf
     ) -> pb.ClassifyResponse:
         """AudioService.Classify. For ``sound`` see ``embed``."""
-        done = await self._unary(request, sound, wire.classify_options, deadline)
-        classifications, embeddings = _split(done.answers, done.rate_hz)
-        return pb.ClassifyResponse(
-            model=wire.selector(done.model),
-            classifications=classifications,
-            embeddings=embeddings,
-            usage=done.usage,
-            timing=done.timing,
-        )
+        reply = pb.ClassifyResponse()
+        answers, rate_hz = await self._unary(request, sound, wire.classify_options, deadline, reply)
+        _split(answers, rate_hz, reply)
+        return reply
 
     def stream_embed(
         self, requests: AsyncIterator[pb.StreamEmbedRequest], deadline: float = math.inf
@@ -89,8 +67,10 @@ class Api:
         """AudioService.StreamEmbed."""
 
         def result(answers: list[Answer], rate_hz: int) -> pb.StreamEmbedResponse:
-            embeddings = [wire.embedding(answer, rate_hz) for answer in answers]
-            return pb.StreamEmbedResponse(result=pb.SegmentEmbeddings(embeddings=embeddings))
+            reply = pb.StreamEmbedResponse(result={})
+            for answer in answers:
+                wire.embedding(answer, rate_hz, reply.result.embeddings.add())
+            return reply
 
         return self._live(requests, wire.embed_options, pb.StreamEmbedResponse, result, deadline)
 
@@ -100,10 +80,9 @@ class Api:
         """AudioService.StreamClassify."""
 
         def result(answers: list[Answer], rate_hz: int) -> pb.StreamClassifyResponse:
-            classifications, embeddings = _split(answers, rate_hz)
-            return pb.StreamClassifyResponse(
-                result=pb.SegmentClassifications(classifications=classifications, embeddings=embeddings)
-            )
+            reply = pb.StreamClassifyResponse(result={})
+            _split(answers, rate_hz, reply.result)
+            return reply
 
         return self._live(requests, wire.classify_options, pb.StreamClassifyResponse, result, deadline)
 
@@ -137,7 +116,9 @@ class Api:
         sent: memoryview | None,
         options: Callable[[Any], Options],
         deadline: float,
-    ) -> _Unary:
+        reply: pb.EmbedResponse | pb.ClassifyResponse,
+    ) -> tuple[list[Answer], int]:
+        """Answers a call, and writes into its reply what does not depend on the kind."""
         begun = time.monotonic()
         model = self._find(request)
         with model.lease():
@@ -147,12 +128,10 @@ class Api:
             with Stream(model, plan, sound.format, workers=self._workers, deadline=deadline) as stream:
                 answers = await stream.answer(sound)
                 rate_hz = model.graph.bundle.audio.sample_rate_hz
-                return _Unary(
-                    model,
-                    answers,
-                    wire.usage(stream.samples, stream.segments, rate_hz),
-                    wire.timing(stream.timing, time.monotonic() - begun),
-                )
+                wire.selector(model, reply.model)
+                wire.usage(stream.samples, stream.segments, rate_hz, reply.usage)
+                wire.timing(stream.timing, time.monotonic() - begun, reply.timing)
+                return answers, rate_hz
 
     async def _live(
         self,
@@ -179,10 +158,9 @@ class Api:
                                 yield response(flushed=pb.Flushed(end_sample=item.end_sample))
                             else:
                                 yield result(await stream.settle(item), rate_hz)
-                    summary = pb.StreamSummary(
-                        usage=wire.usage(stream.samples, stream.segments, rate_hz),
-                        timing=wire.timing(stream.timing, time.monotonic() - begun),
-                    )
+                    summary = pb.StreamSummary()
+                    wire.usage(stream.samples, stream.segments, rate_hz, summary.usage)
+                    wire.timing(stream.timing, time.monotonic() - begun, summary.timing)
                     yield response(summary=summary)
 
     async def _tickets(self, messages: Messages[Request], stream: Stream) -> AsyncGenerator[Ticket | Flushed, None]:
@@ -253,13 +231,10 @@ def _pieces(audio: bytes, size: int) -> Iterator[bytes]:
         yield audio[start : start + size]
 
 
-def _split(answers: list[Answer], rate_hz: int) -> tuple[list[pb.Classification], list[pb.Embedding]]:
-    """Answers by what they are: labels, and vectors that came beside them."""
-    classifications: list[pb.Classification] = []
-    embeddings: list[pb.Embedding] = []
+def _split(answers: list[Answer], rate_hz: int, reply: pb.ClassifyResponse | pb.SegmentClassifications) -> None:
+    """Writes answers where they belong: labels, and vectors that came beside them."""
     for answer in answers:
         if answer.head.head.spec.kind == "classification":
-            classifications.append(wire.classification(answer, rate_hz))
+            wire.classification(answer, rate_hz, reply.classifications.add())
         else:
-            embeddings.append(wire.embedding(answer, rate_hz))
-    return classifications, embeddings
+            wire.embedding(answer, rate_hz, reply.embeddings.add())

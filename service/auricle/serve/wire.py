@@ -138,65 +138,60 @@ def _time_ns(message: pb.EmbedOptions | pb.ClassifyOptions, name: str) -> int | 
     return time_ns
 
 
-def selector(model: ServedModel) -> pb.ModelSelector:
-    """The model that answers."""
-    return pb.ModelSelector(name=model.name, version=model.version)
+def selector(model: ServedModel, reply: pb.ModelSelector) -> None:
+    """Writes which model answers."""
+    reply.name = model.name
+    reply.version = model.version
 
 
-def embedding(answer: Answer, rate_hz: int) -> pb.Embedding:
-    """An embedding head's answer."""
+def embedding(answer: Answer, rate_hz: int, reply: pb.Embedding) -> None:
+    """Writes an embedding head's answer into its place in a reply, as all these do: a copy would cost as much again."""
     values = cast(NDArray[np.generic], answer.value)
-    vector = pb.FeatureVector(dimension=values.size)
+    vector = reply.vector
+    vector.dimension = values.size
     if values.dtype == np.int8:
         vector.int8 = values.tobytes()
     elif values.dtype == np.float16:
         vector.float16 = values.tobytes()
     else:
         vector.floats.MergeFromString(_packed_floats(values))
-    reply = pb.Embedding(vector=vector)
-    _place(reply, answer, rate_hz)
-    return reply
+    _place(answer, rate_hz, reply)
 
 
-def classification(answer: Answer, rate_hz: int) -> pb.Classification:
-    """A classification head's answer."""
+def classification(answer: Answer, rate_hz: int, reply: pb.Classification) -> None:
+    """Writes a classification head's answer."""
     ranked = cast(Ranked, answer.value)
     names, shown = answer.head.head.spec.category_names, answer.head.display_names
-    reply = pb.Classification(
-        categories=[
-            pb.Category(
-                index=index,
-                score=score,
-                category_name=names[index] if names else "",
-                display_name=shown[index] if shown else "",
-            )
-            for index, score in zip(ranked.indices.tolist(), ranked.scores.tolist(), strict=True)
-        ]
-    )
-    _place(reply, answer, rate_hz)
-    return reply
+    add = reply.categories.add
+    for index, score in zip(ranked.indices.tolist(), ranked.scores.tolist(), strict=True):
+        category = add(index=index, score=score)
+        if names:
+            category.category_name = names[index]
+        if shown:
+            category.display_name = shown[index]
+    _place(answer, rate_hz, reply)
 
 
-def usage(samples: int, segments: int, rate_hz: int) -> pb.Usage:
-    """What a call consumed."""
-    return pb.Usage(samples=samples, duration=_sample_time(samples, rate_hz), segments=segments)
+def usage(samples: int, segments: int, rate_hz: int, reply: pb.Usage) -> None:
+    """Writes what a call consumed."""
+    reply.samples = samples
+    reply.segments = segments
+    _sample_time(samples, rate_hz, reply.duration)
 
 
-def timing(spent: Timing, total_s: float) -> pb.Timing:
-    """Where a call's time went."""
-    return pb.Timing(
-        queue=_duration(spent.queue_s),
-        decode=_duration(spent.decode_s),
-        features=_duration(spent.features_s),
-        inference=_duration(spent.inference_s),
-        total=_duration(total_s),
-    )
+def timing(spent: Timing, total_s: float, reply: pb.Timing) -> None:
+    """Writes where a call's time went."""
+    _time(spent.queue_s, reply.queue)
+    _time(spent.decode_s, reply.decode)
+    _time(spent.features_s, reply.features)
+    _time(spent.inference_s, reply.inference)
+    _time(total_s, reply.total)
 
 
 def ready(model: ServedModel, plan: Plan) -> pb.StreamReady:
     """A stream's first reply."""
     return pb.StreamReady(
-        model=selector(model),
+        model=pb.ModelSelector(name=model.name, version=model.version),
         sample_rate_hz=model.graph.bundle.audio.sample_rate_hz,
         segment_samples=plan.grid.samples or 0,
         hop_samples=plan.grid.hop_samples,
@@ -241,13 +236,13 @@ def _head(head: Head, *, labels: bool) -> pb.Head:
     )
 
 
-def _place(reply: pb.Embedding | pb.Classification, answer: Answer, rate_hz: int) -> None:
+def _place(answer: Answer, rate_hz: int, reply: pb.Embedding | pb.Classification) -> None:
     reply.head = answer.head.head.spec.name
     reply.head_index = answer.head.head.index
     reply.start_sample = answer.start_sample
     reply.end_sample = answer.end_sample
-    reply.start_offset.CopyFrom(_sample_time(answer.start_sample, rate_hz))
-    reply.end_offset.CopyFrom(_sample_time(answer.end_sample, rate_hz))
+    _sample_time(answer.start_sample, rate_hz, reply.start_offset)
+    _sample_time(answer.end_sample, rate_hz, reply.end_offset)
 
 
 def _packed_floats(values: NDArray[np.generic]) -> bytes:
@@ -260,11 +255,10 @@ def _packed_floats(values: NDArray[np.generic]) -> bytes:
     return b"\x0a" + length + bytes([size]) + data
 
 
-def _sample_time(samples: int, rate_hz: int) -> duration_pb2.Duration:
-    seconds, rest = divmod(samples, rate_hz)
-    return duration_pb2.Duration(seconds=seconds, nanos=rest * NS // rate_hz)
+def _sample_time(samples: int, rate_hz: int, reply: duration_pb2.Duration) -> None:
+    reply.seconds, rest = divmod(samples, rate_hz)
+    reply.nanos = rest * NS // rate_hz
 
 
-def _duration(seconds: float) -> duration_pb2.Duration:
-    whole, nanos = divmod(round(seconds * NS), NS)
-    return duration_pb2.Duration(seconds=whole, nanos=nanos)
+def _time(seconds: float, reply: duration_pb2.Duration) -> None:
+    reply.seconds, reply.nanos = divmod(round(seconds * NS), NS)
