@@ -16,10 +16,10 @@ __all__ = ["BATCHES", "Cost", "best", "measure", "tuned"]
 BATCHES = (1, 2, 4, 8, 16, 32)
 # A larger batch or more threads must save so much of the time to be worth the wait or the cores.
 WORTH = 0.03
-# A server takes no fewer: too small a batch costs more than too large a one, and a short trial may err.
-TRIED = (4, 8, 16, 32)
+# A server takes no fewer: each run wakes the loop once more, and a short trial may err.
+TRIED = (8, 16, 32)
 # What a run costs a server beside the model: the wake-up, and handing the answers over.
-HANDOVER_S = 150e-6
+HANDOVER_S = 300e-6
 TRIAL_S = 0.5
 TRIALS = 5
 
