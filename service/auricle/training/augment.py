@@ -32,12 +32,17 @@ class Augmentation:
         tempo: factor on the speed at which frames pass, pitch unchanged.
         formants: factor on the frequencies of the envelope: the length of a vocal tract.
         pitch: factor on the frequencies of the fine structure.
+        crop: most of a sound that may be missing at its beginning, and at its end: clips are often cut too short.
         served: chance that a sound stays at the segment's start, where a served clip's is.
         overhang: part of a shifted sound that may lie outside of the segment.
-        gain_db: level.
+        echoing: chance of a room's echoes; ``echo_db``: their power over the sound's; ``decay_db``: in each frame.
+        hissing: chance of noise that was recorded with the sound, below its edge, and ends where it ends;
+            ``hiss_snr_db``: power of the sound's frames over the noise's.
+        murmuring: share of such noise that has the sound's own mean spectrum, as a crowd or a large room gives.
+        noisy: chance of noise around the sound, over the whole segment; ``snr_db``: as above.
         response_db: largest swing of each term of a random microphone's response.
         tilt_db: rise or fall from the lowest to the highest band.
-        noisy: chance of noise; ``snr_db``: power of the sound's frames over the noise's.
+        peak_db: level of the strongest band of all, as features have it; None: as it was recorded.
         fill: chance that bands above what the recording's sample rate held get a mirror of those below, weaker by
             ``fill_db``: real wideband sound is not empty there.
         narrow: chance that all above a random band is empty, as over a telephone.
@@ -45,22 +50,29 @@ class Augmentation:
         mask_bands, mask_frames: the widest of them.
     """
 
-    tempo: Range = (0.8, 1.3)
+    tempo: Range = (0.7, 1.35)
     formants: Range = (0.94, 1.07)
-    pitch: Range = (0.88, 1.14)
-    served: float = 0.4
+    pitch: Range = (0.8, 1.3)
+    crop: float = 0.25
+    served: float = 0.5
     overhang: float = 0.1
-    gain_db: Range = (-20.0, 10.0)
-    response_db: float = 2.5
-    tilt_db: float = 8.0
-    noisy: float = 0.4
-    snr_db: Range = (8.0, 40.0)
-    fill: float = 0.7
+    echoing: float = 0.2
+    echo_db: Range = (-25.0, 0.0)
+    decay_db: Range = (2.0, 12.0)
+    hissing: float = 0.3
+    hiss_snr_db: Range = (10.0, 40.0)
+    murmuring: float = 0.4
+    noisy: float = 0.3
+    snr_db: Range = (5.0, 40.0)
+    response_db: float = 3.0
+    tilt_db: float = 10.0
+    peak_db: Range | None = (-50.0, -20.0)
+    fill: float = 0.3
     fill_db: Range = (0.0, 30.0)
-    narrow: float = 0.1
-    masks: int = 1
-    mask_bands: int = 20
-    mask_frames: int = 3
+    narrow: float = 0.0
+    masks: int = 0
+    mask_bands: int = 30
+    mask_frames: int = 4
 
 
 def plain(planes: Planes, picks: NDArray[np.int64], spec: FeatureSpec) -> Floats:
@@ -84,27 +96,26 @@ def augment(
     """
     db = planes.db[picks].astype(np.float32)
     rows, edge = planes.rows[picks], planes.edge[picks]
-    count, frames, bands = db.shape
+    count, _, bands = db.shape
 
     def draw(limits: Range) -> Floats:
         low, high = limits
         return np.asarray(generator.uniform(low, high, size=count), np.float32)
 
-    level = _power(db).sum((1, 2)) / (rows * bands)
+    level = _power(db).sum((1, 2)) / (rows * np.minimum(edge, bands))
     db, edge = _warp_bands(db, draw(settings.formants), draw(settings.pitch), edge)
+    db = _record(db, rows, edge, level, noises, settings, generator)
     filled = np.asarray(generator.random(count) < settings.fill)
     db = np.where(filled[:, None, None], _fill(db, edge, draw(settings.fill_db), draw((0.0, 0.6))), db)
     db = _place(db, rows, draw(settings.tempo), settings, generator)
-    response = _responses(count, bands, settings, generator)
-    power = _power(db + response[:, None, :])
-    noise = noises[generator.integers(len(noises), size=count)]
-    turned = (np.arange(frames) + generator.integers(frames, size=(count, 1))) % frames
-    noise = _rows(noise, turned)
-    noise_power = _power(noise)
-    wanted = level / 10.0 ** (draw(settings.snr_db) / 10.0)
-    scale = np.where(generator.random(count) < settings.noisy, wanted / noise_power.mean((1, 2)), 0.0)
-    power += noise_power * np.asarray(scale, np.float32)[:, None, None]
-    db = np.float32(10.0) * np.log10(np.maximum(power, np.float32(1e-20))) + draw(settings.gain_db)[:, None, None]
+    power = _power(db + _responses(count, bands, settings, generator)[:, None, :])
+    noisy = np.flatnonzero(generator.random(count) < settings.noisy)
+    noise = _power(_pick(noises, len(noisy), generator))
+    wanted = level[noisy] / 10.0 ** (generator.uniform(*settings.snr_db, len(noisy)) / 10.0)
+    power[noisy] += noise * np.asarray(wanted / noise.mean((1, 2)), np.float32)[:, None, None]
+    db = _decibels(power)
+    if settings.peak_db is not None:
+        db += (draw(settings.peak_db) - db.max((1, 2)))[:, None, None]
     cutoff = np.where(generator.random(count) < settings.narrow, generator.uniform(0.6, 1.0, count) * bands, bands)
     db = np.where(np.arange(bands) < cutoff[:, None, None], db, np.float32(SILENCE_DB))
     return _mask(_finish(db, spec), settings, generator)
@@ -112,6 +123,11 @@ def augment(
 
 def _power(db: Floats) -> Floats:
     return np.asarray(np.exp(db * np.float32(np.log(10.0) / 10.0)))
+
+
+def _decibels(power: Floats) -> Floats:
+    least = np.float32(10.0 ** (SILENCE_DB / 10.0))
+    return np.asarray(np.float32(10.0 / np.log(10.0)) * np.log(np.maximum(power, least)))
 
 
 def _finish(db: Floats, spec: FeatureSpec) -> Floats:
@@ -161,6 +177,55 @@ def _rows(values: Floats, index: NDArray[np.int64]) -> Floats:
     return np.stack([source[places] for source, places in zip(values, index, strict=True)])
 
 
+def _pick(noises: Floats, count: int, generator: np.random.Generator) -> Floats:
+    """Some of the noises, each from a random frame on and round again."""
+    frames = noises.shape[1]
+    turned = (np.arange(frames) + generator.integers(frames, size=(count, 1))) % frames
+    return np.asarray(noises[generator.integers(len(noises), size=(count, 1)), turned])
+
+
+def _record(
+    db: Floats,
+    rows: NDArray[np.int64],
+    edge: Floats,
+    level: Floats,
+    noises: Floats,
+    settings: Augmentation,
+    generator: np.random.Generator,
+) -> Floats:
+    """Another room and recorder: echoes and noise, which both end with the recording."""
+    count, frames, bands = db.shape
+    power = _power(db)
+    spectrum = power.sum(1) / rows[:, None]
+    echoing = np.flatnonzero(generator.random(count) < settings.echoing)
+    power[echoing] = _echo(power[echoing], settings, generator)
+    hissing = np.flatnonzero(generator.random(count) < settings.hissing)
+    noise = _power(_pick(noises, len(hissing), generator))
+    murmuring = generator.random(len(hissing)) < settings.murmuring
+    # The power of a noise's bin is exponentially distributed about its mean.
+    murmur = generator.standard_exponential((int(murmuring.sum()), frames, bands), np.float32)
+    noise[murmuring] = murmur * spectrum[hissing][murmuring][:, None, :]
+    below: NDArray[np.bool_] = np.arange(bands) < edge[:, None, None]
+    mean = (noise * below[hissing]).sum((1, 2)) / (frames * np.minimum(edge[hissing], bands))
+    wanted = level[hissing] / 10.0 ** (generator.uniform(*settings.hiss_snr_db, len(hissing)) / 10.0)
+    power[hissing] += noise * np.asarray(wanted / np.maximum(mean, 1e-20), np.float32)[:, None, None]
+    inside = below & (np.arange(frames)[:, None] < rows[:, None, None])
+    return np.where(inside, _decibels(power), np.float32(SILENCE_DB))
+
+
+def _echo(power: Floats, settings: Augmentation, generator: np.random.Generator) -> Floats:
+    """A room's echoes added: all that was heard so far, dying away by as many decibels in each frame."""
+    count, frames, bands = power.shape
+    wet = np.asarray(10.0 ** (generator.uniform(*settings.echo_db, (count, 1)) / 10.0), np.float32)
+    kept = np.asarray(10.0 ** (-generator.uniform(*settings.decay_db, (count, 1)) / 10.0), np.float32)
+    echoed, tail = power.copy(), np.zeros((count, bands), np.float32)
+    for frame in range(frames):
+        tail *= kept
+        echoed[:, frame] += wet * tail
+        tail += power[:, frame]
+    return echoed
+
+
 def _fill(db: Floats, edge: Floats, drop_db: Floats, slope_db: Floats) -> Floats:
     """Bands above ``edge`` get the mirror image of those below, weaker by ``drop_db`` and ever weaker above."""
     bands = np.arange(db.shape[2], dtype=np.float32)
@@ -175,17 +240,21 @@ def _fill(db: Floats, edge: Floats, drop_db: Floats, slope_db: Floats) -> Floats
 def _place(
     db: Floats, rows: NDArray[np.int64], tempo: Floats, settings: Augmentation, generator: np.random.Generator
 ) -> Floats:
-    """Stretches each sound in time and puts it somewhere in the segment; around it is silence."""
+    """Cuts each sound short, stretches it in time and puts it somewhere in the segment; around it is silence."""
     count, frames, _ = db.shape
-    active = rows / tempo
+    head, tail = (
+        np.floor(rows * generator.uniform(0.0, settings.crop, count) * (generator.random(count) < 0.5))
+        for _ in range(2)
+    )
+    active = (rows - head - tail) / tempo
     room = frames - active
     low, high = -settings.overhang * active, room + settings.overhang * active
     start = np.where(
         generator.random(count) < settings.served, 0.0, np.round(generator.uniform(np.minimum(low, high), high))
     )
-    source = (np.arange(frames) - start[:, None]) * tempo[:, None]
+    source = (np.arange(frames) - start[:, None]) * tempo[:, None] + head[:, None]
     last = (rows - 1)[:, None]
-    inside = (source > -1.0) & (source < rows[:, None])
+    inside = (source > head[:, None] - 1.0) & (source < (rows - tail)[:, None])
     lower = np.clip(np.floor(source), 0, last).astype(np.int64)
     upper = np.minimum(lower + 1, last)
     part = np.clip(source - lower, 0.0, 1.0).astype(np.float32)[:, :, None]

@@ -48,11 +48,11 @@ LABELS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "background")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "background")
 DENSE_UNITS = 512
 # The recordings are of 8 kHz: without a floor above their rounding noise the empty bands would say so.
-FLOOR = 1e-4
+FLOOR = 1e-5
 SPEEDS = (0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25)
 VARIANTS = 6
 NOISES = 300
-FITTING = Fitting()
+FITTING = Fitting(epochs=40)
 AUGMENTATION = Augmentation()
 
 

@@ -40,7 +40,7 @@ class Fitting:
 
     epochs: int = 50
     batch: int = 32
-    rate: float = 1.5e-3
+    rate: float = 2e-3
     smoothing: float = 0.05
     background: float = 0.1
     seed: int = 1
@@ -192,5 +192,5 @@ def _backgrounds(
         source=np.zeros(count, np.int64),
         first=np.zeros(count, bool),
     )
-    still = replace(augmentation, tempo=(1.0, 1.0), served=1.0)
+    still = replace(augmentation, tempo=(1.0, 1.0), crop=0.0, served=1.0, peak_db=None)
     return augment(made, np.arange(count), noises, spec, still, generator)
