@@ -73,9 +73,17 @@ class Session:
         self.outputs = tuple(_tensor(arg) for arg in self._session.get_outputs())
         self.size_bytes = path.stat().st_size
 
-    def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.generic]]:
-        """Runs the graph for the named outputs. Whatever onnxruntime raises passes through."""
-        return dict(zip(outputs, self._session.run(list(outputs), dict(feed)), strict=True))
+    def run(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]], *, shrink: bool = False
+    ) -> dict[str, NDArray[np.generic]]:
+        """Runs the graph for the named outputs; ``shrink`` gives back the memory that larger runs before it took.
+
+        Whatever onnxruntime raises passes through.
+        """
+        options = onnxruntime.RunOptions() if shrink else None
+        if options is not None:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return dict(zip(outputs, self._session.run(list(outputs), dict(feed), options), strict=True))
 
 
 def _tensor(arg: Any) -> TensorInfo:
