@@ -30,6 +30,7 @@ import numpy as np
 from auricle.config import Limits, ServerSettings, SessionSettings
 from auricle.engine.graph import Graph
 from auricle.engine.plan import default_grid
+from auricle.engine.repository import scan, version_key
 from auricle.v1 import auricle_pb2 as pb
 from crowd import Crowd, Gathering, ask, stand
 from processes import Served, cpu_s, pss_bytes, server_process, worker
@@ -103,17 +104,17 @@ class Sight:
         )
 
 
-def make_crowd(graph: Graph, *, streams: int, connections: int, seconds: float, silent: int = 0) -> Crowd:
-    """Noise for a model's streams."""
+def make_crowd(graph: Graph, name: str, *, streams: int, connections: int, seconds: float, silent: int = 0) -> Crowd:
+    """Noise for the streams of a model that is served by this name."""
     grid = default_grid(graph)
     if grid.samples is None:
-        raise SystemExit(f"{graph.bundle.name} takes whole clips; choose a model with segments")
+        raise SystemExit(f"{name} takes whole clips; choose a model with segments")
     wave = np.random.default_rng(0).normal(0, 0.1, RATE_HZ * SOUND_S)
     data = np.round(np.clip(wave, -1, 1) * 32767).astype("<i2").tobytes()
     chunk_bytes = round(CHUNK_S * RATE_HZ) * 2
     chunks = [data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)]
     layout = pb.PcmFormat(encoding=pb.ENCODING_PCM_S16LE, sample_rate_hz=RATE_HZ)
-    config = pb.StreamEmbedConfig(model=pb.ModelSelector(name=graph.bundle.name), format=layout)
+    config = pb.StreamEmbedConfig(model=pb.ModelSelector(name=name), format=layout)
     rate_hz = graph.bundle.audio.sample_rate_hz
     return Crowd(
         config=pb.StreamEmbedRequest(config=config).SerializeToString(),
@@ -200,26 +201,24 @@ def _input_shape(graph: Graph) -> tuple[int, ...]:
     return (length, graph.features.bands) if graph.features else (length,)
 
 
-def find_break(path: Path, args: argparse.Namespace, report: harness.Report) -> None:
+def find_break(models_dir: Path, args: argparse.Namespace, report: harness.Report) -> None:
     """Raises the number of a model's streams until results come later than one hop and 100 ms at p99."""
+    name = args.break_model
+    path = newest(models_dir, name)
     graph = Graph(path, SessionSettings(threads=1))
     grid = default_grid(graph)
     hop_s = grid.hop_samples / graph.bundle.audio.sample_rate_hz
     cost_s = bare_cost_s(path)
     bound = args.cores * hop_s / cost_s
     report.say(
-        f"{graph.bundle.name}: {cost_s * 1e3:.2f} ms a segment in the bare loop, hop {hop_s:g} s, {args.cores} cores: "
+        f"{name}: {cost_s * 1e3:.2f} ms a segment in the bare loop, hop {hop_s:g} s, {args.cores} cores: "
         f"at most {bound:.0f} streams"
     )
     sights, held = [], 0
     for ratio in RATIOS:
-        crowd = make_crowd(
-            graph, streams=max(1, round(bound * ratio)), connections=args.connections, seconds=args.seconds
-        )
-        with service(path.parent.parent if path.parent.name == graph.bundle.name else path.parent, args.cores) as (
-            served,
-            generator,
-        ):
+        streams = max(1, round(bound * ratio))
+        crowd = make_crowd(graph, name, streams=streams, connections=args.connections, seconds=args.seconds)
+        with service(models_dir, args.cores) as (served, generator):
             sight = watch(crowd, served, generator)
         sights.append(sight)
         if sight.delay_s(99) > hop_s + SLACK_S or sight.found.missing:
@@ -227,7 +226,7 @@ def find_break(path: Path, args: argparse.Namespace, report: harness.Report) -> 
         held = sight.streams
     report.table(COLUMNS, [sight.row() for sight in sights])
     report.figures["break"] = {
-        "model": graph.bundle.name,
+        "model": name,
         "bare_ms_per_segment": cost_s * 1e3,
         "hop_s": hop_s,
         "bound": bound,
@@ -235,8 +234,16 @@ def find_break(path: Path, args: argparse.Namespace, report: harness.Report) -> 
         "steps": [sight.figures() for sight in sights],
     }
     report.goals.append(
-        harness.Goal(name=f"{graph.bundle.name}: streams held / bound", value=held / bound, bound=0.75, at_least=True)
+        harness.Goal(name=f"{name}: streams held / bound", value=held / bound, bound=0.75, at_least=True)
     )
+
+
+def newest(directory: Path, name: str) -> Path:
+    """The file that is served by a name; ends the script where there is none."""
+    found = [file for file in scan(directory) if file.name == name]
+    if not found:
+        harness.skip(f"no model {name!r} in {directory}")
+    return max(found, key=lambda file: version_key(file.version or "")).path
 
 
 def plot(path: Path, figures: dict[str, Any]) -> None:
@@ -272,7 +279,7 @@ def main() -> int:
         for share in (0.1, 0.5, 1.0):
             streams = max(1, round(args.streams * share))
             crowd = make_crowd(
-                graph, streams=streams, connections=args.connections, seconds=args.seconds, silent=SILENT
+                graph, TINY, streams=streams, connections=args.connections, seconds=args.seconds, silent=SILENT
             )
             with service(models_dir, args.cores) as (served, generator):
                 sights.append(watch(crowd, served, generator))
@@ -288,20 +295,12 @@ def main() -> int:
             harness.Goal(name="memory of a stream", value=last.stream_bytes / 1e3, bound=200.0, unit=" kB"),
         ]
     if args.break_model:
-        path = harness.pull_voice(args.models) if args.break_model == "voice" else find_model(args)
-        find_break(path, args, report)
+        if args.break_model == "voice":
+            harness.pull_voice(args.models)
+        find_break(harness.models_dir(args.models), args, report)
     if args.plot:
         plot(args.plot, report.figures)
     return report.close()
-
-
-def find_model(args: argparse.Namespace) -> Path:
-    """The file of the model in the directory."""
-    directory = harness.models_dir(args.models)
-    found = [*directory.glob(f"{args.break_model}.onnx"), *directory.glob(f"{args.break_model}/*.onnx")]
-    if not found:
-        harness.skip(f"no model {args.break_model!r} in {directory}")
-    return sorted(found)[-1]
 
 
 if __name__ == "__main__":
