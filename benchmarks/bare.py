@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from plain import session
+from processes import pss_bytes
 
 __all__ = ["BATCHES", "Lap", "loop"]
 
@@ -20,43 +24,41 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lap:
-    """What came of a run: segments, seconds by the clock and of the processor."""
+    """What came of a run: segments, seconds by the clock and of the processor, and the process's memory (PSS)."""
 
     segments: int
     wall_s: float
     cpu_s: float
+    pss_bytes: int
 
 
-def loop(pipe: Connection, path: str, core: int, mels: Sequence[Floats]) -> None:
-    """The process's main. First sends each segment's vector, then a Lap for each (batch, seconds), until None.
+def loop(pipe: Connection, path: Path, core: int, outputs: Sequence[str], mels: Sequence[Floats]) -> None:
+    """The process's main. First sends each segment's answer, then a Lap for each (batch, seconds), until None.
 
     Args:
-        path: the ONNX file.
-        mels: segments, f32 (160, 40) each.
+        path: the ONNX file, of a model with one input.
+        outputs: the tensors that a run computes; an answer is these, one after another.
+        mels: segments, f32 (frames, bands) each.
     """
-    import onnxruntime
-
     os.sched_setaffinity(0, {core})
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    pipe.send(np.concatenate([_run(session, mel[np.newaxis]) for mel in mels]))
+    runtime = session(path)
+    name = runtime.get_inputs()[0].name
+
+    def run(batch: Floats) -> list[Floats]:
+        found: list[Floats] = runtime.run(list(outputs), {name: batch})
+        return found
+
+    pipe.send(np.concatenate([np.concatenate(run(mel[np.newaxis]), axis=1) for mel in mels]))
     batches = {size: np.stack([mels[place % len(mels)] for place in range(size)]) for size in BATCHES}
     while (wanted := pipe.recv()) is not None:
         batch, seconds = wanted
-        pipe.send(_lap(session, batches[batch], seconds))
+        pipe.send(_lap(run, batches[batch], seconds))
 
 
-def _lap(session: Any, batch: Floats, seconds: float) -> Lap:
+def _lap(run: Callable[[Floats], Any], batch: Floats, seconds: float) -> Lap:
     begun, cpu, runs = time.monotonic(), time.process_time(), 0
     while time.monotonic() - begun < seconds:
-        _run(session, batch)
+        run(batch)
         runs += 1
-    return Lap(segments=runs * len(batch), wall_s=time.monotonic() - begun, cpu_s=time.process_time() - cpu)
-
-
-def _run(session: Any, batch: Floats) -> Floats:
-    (vectors,) = session.run(["embedding"], {"mels": batch})
-    found: Floats = vectors
-    return found
+    wall_s, spent_s = time.monotonic() - begun, time.process_time() - cpu
+    return Lap(segments=runs * len(batch), wall_s=wall_s, cpu_s=spent_s, pss_bytes=pss_bytes(os.getpid()))

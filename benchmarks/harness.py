@@ -24,6 +24,7 @@ __all__ = [
     "Spread",
     "alternate",
     "environment",
+    "import_yamnet",
     "limit_threads",
     "models_dir",
     "pull_voice",
@@ -79,6 +80,26 @@ def pull_voice(given: Path | None = None) -> Path:
         return pull("voice", models_dir(given))
     except UnavailableError as error:
         skip(error.message)
+
+
+def import_yamnet(given: Path | None = None) -> Path | None:
+    """Sees to it that ``yamnet`` is in the model directory and gives its path; None where it cannot be imported.
+
+    It takes the extra [tflite] and the shared recordings, and half a minute the first time.
+    """
+    from auricle.errors import UnavailableError
+    from auricle.importing.settings import ImportSettings
+    from auricle.importing.tflite_import import import_tflite
+
+    path = models_dir(given) / "yamnet.onnx"
+    source = ROOT.parent / "shared" / "data" / "models" / "yamnet_audio_classifier_with_metadata.tflite"
+    if path.is_file() or not source.is_file():
+        return path if path.is_file() else None
+    try:
+        return import_tflite(source, path.parent, ImportSettings(name="yamnet")).path
+    except UnavailableError as error:
+        print(f"w1 is left out: {error.message}", file=sys.stderr)
+        return None
 
 
 def recordings() -> Path:

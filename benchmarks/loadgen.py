@@ -15,7 +15,7 @@ import uvloop
 
 __all__ = ["Burst", "Load", "generate"]
 
-METHOD = "/auricle.v1.AudioService/Embed"
+SERVICE = "/auricle.v1.AudioService"
 TIMEOUT_S = 60.0
 OPTIONS = [
     # A connection for each caller, as callers on many machines would have.
@@ -23,13 +23,17 @@ OPTIONS = [
     ("grpc.max_receive_message_length", -1),
 ]
 
-Embed = Callable[[bytes], Awaitable[bytes]]
+Call = Callable[[bytes], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """What to send: every caller sends ``calls`` requests one after another, each its own way round the list."""
+    """What to send: every caller sends ``calls`` requests one after another, each its own way round the list.
 
+    ``method`` is AudioService's.
+    """
+
+    method: str
     requests: Sequence[bytes]
     callers: int
     calls: int
@@ -59,15 +63,15 @@ async def _serve(pipe: Connection, address: str) -> None:
     if address.startswith("http://"):
         return await _serve_http(pipe, address.removeprefix("http://"))
     channels: list[grpc.aio.Channel] = []
-    calls: list[Embed] = []
     try:
         while (load := await asyncio.to_thread(pipe.recv)) is not None:
-            while len(calls) < load.callers:
+            while len(channels) < load.callers:
                 channels.append(grpc.aio.insecure_channel(address, OPTIONS))
-                # Bytes in, bytes out: the generator's core is for callers, not for protobuf.
-                calls.append(cast(Embed, channels[-1].unary_unary(METHOD)))
                 await channels[-1].channel_ready()
-            pipe.send(await _run(load, calls[: load.callers]))
+            # Bytes in, bytes out: the generator's core is for callers, not for protobuf.
+            path = f"{SERVICE}/{load.method}"
+            calls = [cast(Call, channel.unary_unary(path)) for channel in channels[: load.callers]]
+            pipe.send(await _run(load, calls))
     finally:
         await asyncio.gather(*(channel.close() for channel in channels))
 
@@ -85,7 +89,7 @@ async def _serve_http(pipe: Connection, address: str) -> None:
             writer.close()
 
 
-async def _http_caller(address: str) -> tuple[Embed, asyncio.StreamWriter]:
+async def _http_caller(address: str) -> tuple[Call, asyncio.StreamWriter]:
     """POST /predict over a connection that stays open."""
     host, _, port = address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -103,11 +107,11 @@ async def _http_caller(address: str) -> tuple[Embed, asyncio.StreamWriter]:
     return embed, writer
 
 
-async def _run(load: Load, calls: Sequence[Embed]) -> Burst:
+async def _run(load: Load, calls: Sequence[Call]) -> Burst:
     latencies_s: list[float] = []
     replies: list[tuple[int, bytes]] = []
 
-    async def caller(number: int, embed: Embed) -> None:
+    async def caller(number: int, embed: Call) -> None:
         for call in range(load.calls):
             which = (number + call) % len(load.requests)
             sent = time.monotonic()

@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 
 from auricle.v1 import auricle_pb2 as pb
 from harness import ROOT
+from workloads import Workload
 
-__all__ = ["STACKS", "Stack", "running", "tree_cpu_s"]
+__all__ = ["STACKS", "Answer", "Stack", "read_reply", "running", "tree_cpu_s"]
 
 PEERS = Path(__file__).resolve().parent / "peers"
 LITSERVE = "litserve==0.2.19"
 START_S = 90.0
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
-Floats = NDArray[np.float32]
+Answer = tuple[NDArray[np.float32], list[tuple[int, float]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,15 +42,16 @@ class Stack:
         python: gives the interpreter that has what it needs; a folder of its own is there for it.
         script: in ``peers/``.
         scheme: what the load generator speaks: HTTP, or gRPC where it is empty.
-        request, vector: from an EmbedRequest in wire form to the peer's request, from its reply to the vector.
+        request: from a workload and its request in wire form to the peer's request.
+        answer: from the workload and the peer's reply to the answer as `first` has it.
     """
 
     name: str
     python: Callable[[Path], str]
     script: str
     scheme: str
-    request: Callable[[bytes], bytes]
-    vector: Callable[[bytes], Floats]
+    request: Callable[[Workload, bytes], bytes]
+    answer: Callable[[Workload, bytes], Answer]
 
 
 def _own(_: Path) -> str:
@@ -67,18 +69,26 @@ def _with_litserve(folder: Path) -> str:
     return str(python)
 
 
-def _embed_vector(reply: bytes) -> Floats:
-    (answer,) = pb.EmbedResponse.FromString(reply).embeddings
-    return np.array(answer.vector.floats.values, np.float32)
+def read_reply(workload: Workload, reply: bytes) -> Answer:
+    """The answer in an EmbedResponse or a ClassifyResponse in wire form."""
+    if workload.method == "Embed":
+        (embedding,), scores = pb.EmbedResponse.FromString(reply).embeddings, []
+    else:
+        message = pb.ClassifyResponse.FromString(reply)
+        (embedding,), (labels,) = message.embeddings, message.classifications
+        scores = [(category.index, category.score) for category in labels.categories]
+    return np.array(embedding.vector.floats.values, np.float32), scores
 
 
-def _json_request(request: bytes) -> bytes:
-    content = pb.EmbedRequest.FromString(request).audio.content
+def _json_request(workload: Workload, request: bytes) -> bytes:
+    kind = pb.EmbedRequest if workload.method == "Embed" else pb.ClassifyRequest
+    content = kind.FromString(request).audio.content
     return json.dumps({"wav": base64.b64encode(content).decode()}).encode()
 
 
-def _json_vector(reply: bytes) -> Floats:
-    return np.array(json.loads(reply)["embedding"], np.float32)
+def _read_json(_: Workload, reply: bytes) -> Answer:
+    found = json.loads(reply)
+    return np.array(found["embedding"], np.float32), [tuple(score) for score in found.get("scores", [])]
 
 
 STACKS = {
@@ -87,8 +97,8 @@ STACKS = {
         python=_own,
         script="naive.py",
         scheme="",
-        request=lambda request: request,
-        vector=_embed_vector,
+        request=lambda _, request: request,
+        answer=read_reply,
     ),
     "litserve": Stack(
         name="LitServe, batching",
@@ -96,18 +106,18 @@ STACKS = {
         script="lit.py",
         scheme="http://",
         request=_json_request,
-        vector=_json_vector,
+        answer=_read_json,
     ),
 }
 
 
 @contextlib.contextmanager
-def running(stack: Stack, model: Path, core: int) -> Iterator[tuple[str, int]]:
-    """Serves a model by a peer; gives the address, with the scheme in front, and the process id."""
+def running(stack: Stack, kind: str, model: Path, core: int) -> Iterator[tuple[str, int]]:
+    """Serves ``voice`` or ``yamnet`` by a peer; gives the address, with the scheme in front, and the process id."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         port_file = folder / "port"
-        command = [stack.python(folder), str(PEERS / stack.script), "--model", str(model)]
+        command = [stack.python(folder), str(PEERS / stack.script), "--kind", kind, "--model", str(model)]
         if stack.scheme:
             with socket.create_server(("127.0.0.1", 0)) as probe:
                 port = probe.getsockname()[1]

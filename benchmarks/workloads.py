@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from auricle import frontend
 from auricle.v1 import auricle_pb2 as pb
 from harness import ROOT
-from plain import PlainVoice
+from plain import TOP, PlainVoice, PlainYamnet
 
 __all__ = ["Workload", "make_workloads"]
 
@@ -32,13 +32,17 @@ class Workload:
         name: its name in tables.
         about: what one request holds.
         seconds: sound in one request.
-        requests: EmbedRequests in wire form.
-        mels: what the model takes for each request, f32 (segments, 160, 40).
+        model: that answers, ``voice`` or ``yamnet``.
+        method: AudioService's, Embed or Classify.
+        requests: in wire form.
+        mels: what the model takes for each request, f32 (segments, frames, bands).
     """
 
     name: str
     about: str
     seconds: float
+    model: str
+    method: str
     requests: tuple[bytes, ...]
     mels: tuple[Floats, ...]
 
@@ -48,13 +52,16 @@ class Workload:
         return len(self.mels[0])
 
 
-def make_workloads(plain: PlainVoice) -> list[Workload]:
-    """w3: 1.6 s, WAV at 16 kHz, one segment. w2: 10 s, stereo WAV at 44.1 kHz, twelve segments."""
+def make_workloads(voice: PlainVoice, yamnet: PlainYamnet | None = None) -> list[Workload]:
+    """w3: 1.6 s, WAV at 16 kHz, one segment. w2: 10 s, stereo WAV at 44.1 kHz, twelve segments. w1: YAMNet's window."""
     speech = _speech()
-    return [
-        _make("w3", "1.6 s WAV, 16 kHz mono", 1.6, speech, plain, _same),
-        _make("w2", "10 s WAV, 44.1 kHz stereo", 10.0, speech, plain, _stereo),
+    made = [
+        _make("w3", "1.6 s WAV, 16 kHz mono", 1.6, speech, voice, _same),
+        _make("w2", "10 s WAV, 44.1 kHz stereo", 10.0, speech, voice, _stereo),
     ]
+    if yamnet is not None:
+        made.append(_make("w1", "0.975 s WAV, the first five classes and the embedding", 0.975, speech, yamnet, _same))
+    return made
 
 
 def _speech() -> Floats:
@@ -83,7 +90,7 @@ def _make(
     about: str,
     seconds: float,
     speech: Floats,
-    plain: PlainVoice,
+    plain: PlainVoice | PlainYamnet,
     take: Callable[[Floats], tuple[NDArray[np.int16], int]],
 ) -> Workload:
     length = round(seconds * RATE_HZ)
@@ -93,9 +100,25 @@ def _make(
         samples, rate_hz = take(speech[start : start + length])
         file = io.BytesIO()
         soundfile.write(file, samples, rate_hz, format="WAV", subtype="PCM_16")
-        request = pb.EmbedRequest(model=pb.ModelSelector(name="voice"), audio=pb.Audio(content=file.getvalue()))
-        requests.append(request.SerializeToString())
+        requests.append(_request(plain, file.getvalue()).SerializeToString())
         mono = (samples.astype(np.float32) / 32768.0).reshape(len(samples), -1).mean(axis=1, dtype=np.float32)
         # The resampler is the server's own: others differ from it at the band's edge, and quality is not at stake.
         mels.append(plain.mels(mono if rate_hz == RATE_HZ else frontend.resample(mono, rate_hz, RATE_HZ)))
-    return Workload(name=name, about=about, seconds=seconds, requests=tuple(requests), mels=tuple(mels))
+    model, method = ("voice", "Embed") if isinstance(plain, PlainVoice) else ("yamnet", "Classify")
+    return Workload(
+        name=name,
+        about=about,
+        seconds=seconds,
+        model=model,
+        method=method,
+        requests=tuple(requests),
+        mels=tuple(mels),
+    )
+
+
+def _request(plain: PlainVoice | PlainYamnet, content: bytes) -> pb.EmbedRequest | pb.ClassifyRequest:
+    audio = pb.Audio(content=content)
+    if isinstance(plain, PlainVoice):
+        return pb.EmbedRequest(model=pb.ModelSelector(name="voice"), audio=audio)
+    options = pb.ClassifyOptions(max_results=TOP, include_embeddings=True)
+    return pb.ClassifyRequest(model=pb.ModelSelector(name="yamnet"), audio=audio, options=options)
