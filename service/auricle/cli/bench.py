@@ -1,4 +1,4 @@
-"""``bench``: the batch size and the threads that serve a model fastest on this machine."""
+"""``bench``: the batch size and the threads that serve a model fastest, and where the time of a call goes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from auricle.cli.configuration import config_option
+from auricle.cli.logs import configure_logs
 from auricle.cli.output import console, print_json, table, working
 from auricle.cli.places import default_models_dir
 from auricle.cli.settings import json_option, models_option
@@ -25,22 +26,43 @@ __all__ = ["bench"]
 @models_option
 @click.option("--threads", metavar="N,N,…", help="Threads to try (default: powers of two up to all cores).")
 @click.option("--rounds", type=click.IntRange(min=1), default=9, show_default=True, help="Runs of each batch size.")
+@click.option("--profile", "profiled", is_flag=True, help="Instead: where the time of a call goes, stage by stage.")
+@click.option(
+    "--sound",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File that --profile sends (default: one segment of noise).",
+)
+@click.option("--calls", type=click.IntRange(min=1), default=50, show_default=True, help="Calls that --profile makes.")
 @json_option
 @config_option
-def bench(model: str, models: Path | None, threads: str | None, rounds: int, as_json: bool) -> None:
+def bench(
+    model: str,
+    models: Path | None,
+    threads: str | None,
+    rounds: int,
+    profiled: bool,
+    sound: Path | None,
+    calls: int,
+    as_json: bool,
+) -> None:
     """Measures what one segment costs by batch size and threads, and names the flags that serve it best.
 
-    The model runs alone on noise: nothing of decoding, features or transport is in the figures.
+    The model runs alone on noise: nothing of decoding, features or transport is in the figures. With --profile a
+    server of its own gets calls one after another, and a table shows what each stage takes.
 
     \b
       auricle bench voice
       auricle bench ./birds.onnx --threads 1,4 --json
+      auricle bench voice --profile --sound clip.wav
     """
     from auricle.config import SessionSettings
     from auricle.engine.tuning import best, measure
 
     path = _path(model, models or default_models_dir())
     counts = _counts(threads)
+    if profiled:
+        _profile(path, counts[0] if threads else None, sound, calls, as_json)
+        return
     with working(f"measuring {path.name}"):
         costs = list(measure(path, SessionSettings(), threads=counts, rounds=rounds))
     chosen = best(costs)
@@ -49,6 +71,33 @@ def bench(model: str, models: Path | None, threads: str | None, rounds: int, as_
             print_json({**asdict(cost), "best": cost is chosen})
         return
     _show(costs, chosen)
+
+
+def _profile(path: Path, threads: int | None, sound: Path | None, calls: int, as_json: bool) -> None:
+    import asyncio
+    import statistics
+
+    from auricle.config import SessionSettings
+    from auricle.serve.profile import profile
+
+    configure_logs(level="error")
+    content = sound.read_bytes() if sound is not None else None
+    with working(f"calling {path.name}"):
+        found = [
+            asdict(call) for call in asyncio.run(profile(path, SessionSettings(threads=threads), content, calls=calls))
+        ]
+    if as_json:
+        for call in found:
+            print_json(call)
+        return
+    whole_s = statistics.median(call["round_trip_s"] for call in found)
+    numbers = ("ms, median", "of the round trip")
+    made = table("stage", *numbers, right=numbers)
+    for stage in found[0]:
+        spent_s = statistics.median(call[stage] for call in found)
+        name = stage.removesuffix("_s").replace("_", " ")
+        made.add_row(name, f"{spent_s * 1e3:.3f}", f"{spent_s / whole_s:.0%}")
+    console().print(made)
 
 
 def _show(costs: list[Cost], chosen: Cost) -> None:

@@ -46,6 +46,7 @@ class Cutter:
         self._sound = sound
         self._base = 0
         self.features_s = 0.0
+        self.resample_s = 0.0
         self.designed = False
         self._resampler: frontend.ResampleStream | None = None
         self._begin()
@@ -80,15 +81,23 @@ class Cutter:
         begun = time.perf_counter()
         mono = frontend.pcm_to_mono(block, self._sound.encoding, self._sound.channels)
         self._fed += mono.size
-        if self.resamples and self._resampler is None:
+        if self.resamples:
+            mono = self._resample(mono)
+        segments = list(self._push(mono))
+        self.features_s += time.perf_counter() - begun
+        return segments
+
+    def _resample(self, mono: Floats) -> Floats:
+        begun = time.perf_counter()
+        if self._resampler is None:
             # The first one between two rates is designed, for up to 20 ms: here, where we are in a thread.
             self._resampler = frontend.ResampleStream(
                 self._sound.sample_rate_hz, self._graph.bundle.audio.sample_rate_hz
             )
             self.designed = True
-        segments = list(self._push(self._resampler.feed(mono) if self._resampler else mono))
-        self.features_s += time.perf_counter() - begun
-        return segments
+        wave = self._resampler.feed(mono)
+        self.resample_s += time.perf_counter() - begun
+        return wave
 
     def finish(self) -> list[Segment]:
         """Ends the sound: the last whole segments and the partial one where the grid keeps it."""
@@ -114,7 +123,11 @@ class Cutter:
 
     def _end(self, *, force: bool) -> list[Segment]:
         begun = time.perf_counter()
-        segments = list(self._push(self._resampler.finish())) if self._resampler else []
+        segments: list[Segment] = []
+        if self._resampler:
+            rest = self._resampler.finish()
+            self.resample_s += time.perf_counter() - begun
+            segments += self._push(rest)
         if self._samples:
             segments += self._last(force=force)
         self.features_s += time.perf_counter() - begun

@@ -35,10 +35,11 @@ INLINE_RESAMPLED = 16384
 
 @dataclass(slots=True)
 class Timing:
-    """Seconds per stage; stages overlap, so they need not add up."""
+    """Seconds per stage; stages overlap, so they need not add up. ``resample_s`` is a part of ``features_s``."""
 
     queue_s: float = 0.0
     decode_s: float = 0.0
+    resample_s: float = 0.0
     features_s: float = 0.0
     inference_s: float = 0.0
 
@@ -140,6 +141,7 @@ class Stream:
     def timing(self) -> Timing:
         """Where the time went so far."""
         self._timing.features_s = self._cutter.features_s
+        self._timing.resample_s = self._cutter.resample_s
         return self._timing
 
     async def feed(self, data: bytes) -> list[Ticket]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from auricle.config import Limits
 from auricle.engine.options import Options
-from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Workers
+from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Timing, Workers
 from auricle.engine.plan import Plan, make_plan
 from auricle.engine.repository import Repository
 from auricle.engine.served import ServedModel
@@ -35,12 +35,21 @@ class Api:
     """Every RPC of the contract as a method.
 
     Deadlines are on the monotonic clock. Methods raise AuricleError; cancelling a call withdraws its segments.
+    ``on_answer`` is told where the time of each unary call went.
     """
 
-    def __init__(self, repository: Repository, workers: Workers, limits: Limits) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        workers: Workers,
+        limits: Limits,
+        *,
+        on_answer: Callable[[Timing], None] = lambda timing: None,
+    ) -> None:
         self._repository = repository
         self._workers = workers
         self._limits = limits
+        self._on_answer = on_answer
 
     async def embed(
         self, request: pb.EmbedRequest, sound: memoryview | None = None, deadline: float = math.inf
@@ -130,7 +139,9 @@ class Api:
                 rate_hz = model.graph.bundle.audio.sample_rate_hz
                 wire.selector(model, reply.model)
                 wire.usage(stream.samples, stream.segments, rate_hz, reply.usage)
-                wire.timing(stream.timing, time.monotonic() - begun, reply.timing)
+                spent = stream.timing
+                wire.timing(spent, time.monotonic() - begun, reply.timing)
+                self._on_answer(spent)
                 return answers, rate_hz
 
     async def _live(
