@@ -51,9 +51,9 @@ class Augmentation:
     """
 
     tempo: Range = (0.7, 1.35)
-    formants: Range = (0.94, 1.07)
+    formants: Range = (0.92, 1.09)
     pitch: Range = (0.8, 1.3)
-    crop: float = 0.25
+    crop: float = 0.15
     served: float = 0.5
     overhang: float = 0.1
     echoing: float = 0.2
@@ -62,17 +62,17 @@ class Augmentation:
     hissing: float = 0.3
     hiss_snr_db: Range = (10.0, 40.0)
     murmuring: float = 0.4
-    noisy: float = 0.3
-    snr_db: Range = (5.0, 40.0)
+    noisy: float = 0.4
+    snr_db: Range = (3.0, 40.0)
     response_db: float = 3.0
     tilt_db: float = 10.0
     peak_db: Range | None = (-50.0, -20.0)
-    fill: float = 0.3
+    fill: float = 0.4
     fill_db: Range = (0.0, 30.0)
     narrow: float = 0.0
-    masks: int = 0
-    mask_bands: int = 30
-    mask_frames: int = 4
+    masks: int = 1
+    mask_bands: int = 20
+    mask_frames: int = 3
 
 
 def plain(planes: Planes, picks: NDArray[np.int64], spec: FeatureSpec) -> Floats:

@@ -50,7 +50,7 @@ DENSE_UNITS = 512
 # The recordings are of 8 kHz: without a floor above their rounding noise the empty bands would say so.
 FLOOR = 1e-5
 SPEEDS = (0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25)
-VARIANTS = 6
+VARIANTS = 10
 NOISES = 300
 FITTING = Fitting(epochs=40)
 AUGMENTATION = Augmentation()
