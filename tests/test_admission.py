@@ -10,8 +10,9 @@ import grpc
 import pytest
 
 from auricle.config import AdmissionSettings, BatchSettings
+from auricle.engine.turns import LEAST_RETRY_S, LONGEST_RETRY_S, REFUSAL_EVERY_S
 from auricle.errors import BusyError, OptionError, UnavailableError
-from auricle.serve.admission import LEAST_RETRY_S, LONGEST_RETRY_S, REFUSAL_EVERY_S, Admission, client_of
+from auricle.serve.admission import Admission, client_of
 from auricle.v1 import auricle_pb2 as pb
 from live import config, failure, live_server, noise, pcm
 from models import write_embedder

@@ -12,11 +12,11 @@ from auricle.config import BatchSettings
 from auricle.engine.batcher import Batcher
 from auricle.engine.graph import Graph
 from auricle.engine.plan import PlanCache, default_grid
+from auricle.engine.turns import Turns
 from auricle.errors import BusyError
 
 __all__ = ["ServedModel"]
 
-LEAST_RETRY_S = 0.05
 FAULTS_IN_A_ROW = 8
 
 
@@ -42,6 +42,7 @@ class ServedModel:
         self.settings = settings
         self.grid = default_grid(graph)
         self.plans = PlanCache()
+        self._turns = Turns()
         self._leases = 0
         self._free = asyncio.Event()
         self._free.set()
@@ -70,12 +71,12 @@ class ServedModel:
 
     def admit(self) -> None:
         """Raises BusyError, with the time to come back, where too many segments wait already."""
-        waiting = self.batcher.waiting
+        waiting, backlog_s = self.batcher.waiting, self.batcher.backlog_s
         if waiting >= self.settings.max_waiting:
             raise BusyError(
                 f"{waiting} segments wait for model {self.name!r}, the limit is {self.settings.max_waiting}; "
                 "come back after the given delay",
-                retry_after_s=max(LEAST_RETRY_S, self.batcher.backlog_s),
+                retry_after_s=self._turns.take(backlog_s / waiting, least_s=backlog_s),
                 resource=("auricle.model", self.name),
             )
 

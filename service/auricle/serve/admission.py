@@ -17,15 +17,11 @@ from typing import Final
 from urllib.parse import unquote
 
 from auricle.config import AdmissionSettings
+from auricle.engine.turns import LEAST_RETRY_S, LONGEST_RETRY_S, Turns
 from auricle.errors import BusyError, UnavailableError
 
 __all__ = ["Admission", "client_of"]
 
-# The first who was refused may come back after so long; a place is free by then where calls are short.
-LEAST_RETRY_S = 0.05
-LONGEST_RETRY_S = 30.0
-# A refusal costs about 0.25 ms of the loop: at most so often, on average, they take a twentieth of it.
-REFUSAL_EVERY_S = 0.005
 # Of the running mean of the time a call takes from the server: about so many calls.
 PACE_CALLS = 64
 
@@ -79,7 +75,7 @@ class Admission:
         self._pace_s = 0.0
         self._ended = 0
         self._since_s = 0.0
-        self._next_s = 0.0
+        self._turns = Turns(clock)
         self._draining = False
 
     @property
@@ -114,7 +110,7 @@ class Admission:
             raise BusyError(
                 f"{self._calls} calls are in flight, the limit is {limits.calls}; come back after the given delay",
                 reason="TOO_MANY_CALLS",
-                retry_after_s=self._turn_s(),
+                retry_after_s=self._turns.take(self._pace_s),
             )
         who = self._find(client) if self._tracks else self._nobody
         if limits.client_calls is not None and who.calls >= limits.client_calls:
@@ -139,7 +135,7 @@ class Admission:
             raise BusyError(
                 f"{self._streams} streams are open, the limit is {self._most_streams}; come back later",
                 reason="TOO_MANY_STREAMS",
-                retry_after_s=max(1.0, self._turn_s()),
+                retry_after_s=max(1.0, self._turns.take(self._pace_s)),
             )
         who = self._find(client) if self._tracks else self._nobody
         if limits.client_streams is not None and who.streams >= limits.client_streams:
@@ -157,14 +153,6 @@ class Admission:
     def _check_open(self) -> None:
         if self._draining:
             raise UnavailableError("the server is shutting down; send the call to another", reason="DRAINING")
-
-    def _turn_s(self) -> float:
-        """Seconds until the next turn to try again that nobody has been given yet."""
-        now = self._clock()
-        turn = min(max(self._next_s, now + LEAST_RETRY_S), now + LONGEST_RETRY_S)
-        self._next_s = turn + max(self._pace_s, REFUSAL_EVERY_S)
-        # Whole hundredths: few different answers, which the door can keep.
-        return round(turn - now, 2)
 
     def _end_call(self, client: str, who: _Client) -> None:
         now = self._clock()
