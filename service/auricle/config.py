@@ -138,6 +138,7 @@ class ServerSettings:
         listen: ``HOST:PORT`` or ``unix:PATH``; port 0 takes a free one.
         default_model: answers requests that name none.
         grace_s: seconds that work in flight gets after SIGTERM.
+        keepalive_s: silence after which a connection is asked whether it is alive; it has a third of that to answer.
         workers: threads that decode and compute features; None is one a core.
         watch: load, swap and drain models as files appear, change and go.
         port_file: written with the bound port once the server is serving.
@@ -148,6 +149,7 @@ class ServerSettings:
     listen: str = "127.0.0.1:50051"
     default_model: str | None = None
     grace_s: float = 30.0
+    keepalive_s: float = 60.0
     workers: int | None = None
     watch: bool = True
     port_file: Path | None = None
@@ -158,6 +160,6 @@ class ServerSettings:
     session: SessionSettings = field(default_factory=SessionSettings)
 
     def __post_init__(self) -> None:
-        _positive(self, "workers")
+        _positive(self, "workers", "keepalive_s")
         if self.grace_s < 0:
             raise OptionError(f"grace_s must be 0 or more, but is {self.grace_s}", field="grace_s")

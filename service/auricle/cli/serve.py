@@ -34,6 +34,7 @@ _HELP: Mapping[str, str] = {
     "bundled": "Serve the models that come with auricle too (default: yes).",
     "default_model": "Model that answers requests that name none.",
     "grace_s": "Seconds that calls in flight get after SIGTERM.",
+    "keepalive_s": "Silence after which a connection is asked whether it is alive.",
     "workers": "Threads that decode and compute features (default: one a core).",
     "watch": "Load, swap and drain models as files come, change and go.",
     "port_file": "File that gets the bound port once the server serves.",

@@ -15,7 +15,7 @@ from auricle.config import SessionSettings
 from auricle.errors import BundleError, OptionError
 from auricle.model.bundle import TensorInfo
 
-__all__ = ["Session", "cores"]
+__all__ = ["Session", "cores", "providers"]
 
 # onnxruntime's names of element types -> NumPy's.
 DTYPES = {

@@ -242,14 +242,17 @@ def _deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float:
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    silent_ms = round(settings.keepalive_s * 1000)
     return [
         ("grpc.max_receive_message_length", settings.limits.content_bytes + ENVELOPE_BYTES),
         ("grpc.max_send_message_length", -1),
         # Two servers on one port would share its connections in silence.
         ("grpc.so_reuseport", 0),
         # Half-open connections are found by pings, and clients may ping too.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_time_ms", silent_ms),
+        ("grpc.keepalive_timeout_ms", silent_ms // 3),
+        # Without it a ping has a minute to be answered, whatever the keepalive says.
+        ("grpc.http2.ping_timeout_ms", silent_ms // 3),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]

@@ -12,6 +12,7 @@ import structlog
 from auricle.config import ServerSettings
 from auricle.engine.pipeline import Workers
 from auricle.engine.repository import Repository
+from auricle.engine.session import providers
 from auricle.model.bundled import bundled_dir
 from auricle.serve.admission import Admission
 from auricle.serve.api import Api
@@ -24,7 +25,7 @@ __all__ = ["Server", "run"]
 class Server:
     """Everything that ``auricle serve`` runs, as an async context manager: serving inside, drained outside.
 
-    Raises AuricleError on entry where the address cannot be had.
+    Raises AuricleError on entry where the address cannot be had or the device is not there.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -33,6 +34,7 @@ class Server:
 
     async def __aenter__(self) -> Server:
         settings = self._settings
+        providers(settings.session.device)  # absent, it would be every model's failure
         self._workers = Workers(settings.workers)
         self.repository = Repository(
             settings.models_dir,
