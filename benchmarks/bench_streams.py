@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 import tempfile
 import time
@@ -216,7 +217,8 @@ def find_break(models_dir: Path, args: argparse.Namespace, report: harness.Repor
     )
     sights, held = [], 0
     for ratio in RATIOS:
-        streams = max(1, round(bound * ratio))
+        # Rounded up: 0.75 of the bound must not be missed by a part of a stream.
+        streams = math.ceil(bound * ratio)
         crowd = make_crowd(graph, name, streams=streams, connections=args.connections, seconds=args.seconds)
         with service(models_dir, args.cores) as (served, generator):
             sight = watch(crowd, served, generator)
