@@ -9,27 +9,11 @@ import pytest
 
 from auricle.frontend import FeatureSpec
 from auricle.training import digits
-from auricle.training.augment import Augmentation, augment
+from auricle.training.augment import STILL, Augmentation, augment
 from auricle.training.network import BANDS, FRAMES
 from auricle.training.planes import SILENCE_DB, Planes
 
 ROWS, EDGE, LEVEL_DB = 20, 186, -40.0
-STILL = Augmentation(
-    tempo=(1.0, 1.0),
-    formants=(1.0, 1.0),
-    pitch=(1.0, 1.0),
-    crop=0.0,
-    served=1.0,
-    echoing=0.0,
-    hissing=0.0,
-    noisy=0.0,
-    response_db=0.0,
-    tilt_db=0.0,
-    peak_db=None,
-    fill=0.0,
-    narrow=0.0,
-    masks=0,
-)
 NOISES = np.full((1, FRAMES, BANDS), -50.0, np.float32)
 
 

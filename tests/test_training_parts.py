@@ -17,7 +17,7 @@ from auricle.engine.graph import Graph
 from auricle.engine.plan import default_grid
 from auricle.errors import AudioError
 from auricle.training import digits
-from auricle.training.augment import Augmentation, augment, plain
+from auricle.training.augment import STILL, Augmentation, augment, plain
 from auricle.training.clips import Clip
 from auricle.training.export import onnx_bytes, read_layers
 from auricle.training.network import BANDS, FRAMES
@@ -26,22 +26,6 @@ from auricle.training.planes import make_planes
 from auricle.training.sounds import cut, read
 
 RATE_HZ = 8000
-STILL = Augmentation(
-    tempo=(1.0, 1.0),
-    formants=(1.0, 1.0),
-    pitch=(1.0, 1.0),
-    crop=0.0,
-    served=1.0,
-    echoing=0.0,
-    hissing=0.0,
-    noisy=0.0,
-    response_db=0.0,
-    tilt_db=0.0,
-    peak_db=None,
-    fill=0.0,
-    narrow=0.0,
-    masks=0,
-)
 
 
 @pytest.fixture

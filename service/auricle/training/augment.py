@@ -11,7 +11,7 @@ from auricle import frontend
 from auricle.frontend import FeatureSpec
 from auricle.training.planes import SILENCE_DB, Planes
 
-__all__ = ["Augmentation", "augment", "plain"]
+__all__ = ["STILL", "Augmentation", "augment", "plain"]
 
 Floats = NDArray[np.float32]
 
@@ -73,6 +73,25 @@ class Augmentation:
     masks: int = 1
     mask_bands: int = 20
     mask_frames: int = 3
+
+
+# Draws nothing: every example is as it was recorded.
+STILL = Augmentation(
+    tempo=(1.0, 1.0),
+    formants=(1.0, 1.0),
+    pitch=(1.0, 1.0),
+    crop=0.0,
+    served=1.0,
+    echoing=0.0,
+    hissing=0.0,
+    noisy=0.0,
+    response_db=0.0,
+    tilt_db=0.0,
+    peak_db=None,
+    fill=0.0,
+    narrow=0.0,
+    masks=0,
+)
 
 
 def plain(planes: Planes, picks: NDArray[np.int64], spec: FeatureSpec) -> Floats:
