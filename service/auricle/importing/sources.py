@@ -30,7 +30,7 @@ def locate(source: str, *, sha256: str | None = None, endpoint: str | None = Non
     Args:
         source: see the module. A URL may end in ``#sha256=HEX``.
         sha256: what the file must add up to; a repository says so itself.
-        endpoint: of the hub; None: huggingface.co, or what HF_ENDPOINT says.
+        endpoint: of the hub; None: the public one, or what HF_ENDPOINT says.
 
     Raises:
         OptionError: it is written in another way, or no file was named and there is more than one model.
