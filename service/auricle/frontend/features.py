@@ -54,7 +54,7 @@ def _plan(spec: FeatureSpec) -> _kernels.Plan:
 
 def _waveform(x: Any) -> Array:
     """``x`` as the kernels read it: one-dimensional, native float32, aligned and contiguous; copied only if not."""
-    # A stream asks this fifty times a second; NumPy has one dtype object for native float32.
+    # NumPy has one dtype object for native float32.
     if type(x) is np.ndarray and x.dtype is _FLOAT32 and x.ndim == 1 and x.flags.num & _PLAIN == _PLAIN:
         return x
     if not isinstance(x, np.ndarray) or x.dtype != np.float32 or x.ndim != 1:
@@ -191,7 +191,7 @@ class FeatureStream:
         """
         try:
             completed = self._stream.feed(x)
-        except (TypeError, ValueError):  # not as the kernels read it
+        except (TypeError, ValueError):  # not as the kernels read it; nothing was taken in yet
             completed = self._stream.feed(_waveform(x))
         if self._held is None:
             return completed
