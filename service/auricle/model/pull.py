@@ -190,10 +190,14 @@ def _fetch(entry: CatalogueEntry, work: Path, report: Progress) -> bytes:
 
 
 def _largest_wheel_bytes(work: Path) -> int:
+    # Files and folders go while this looks: pip moves a wheel when it is whole, and clears its scratch space away.
+    # os.walk passes over a folder that is gone; Path.rglob fails there.
     sizes = [0]
-    for path in work.rglob("*.whl"):
-        with contextlib.suppress(FileNotFoundError):  # pip moves it when it is whole
-            sizes.append(path.stat().st_size)
+    for folder, _, names in os.walk(work):
+        for name in names:
+            if name.endswith(".whl"):
+                with contextlib.suppress(FileNotFoundError):
+                    sizes.append(Path(folder, name).stat().st_size)
     return max(sizes)
 
 
