@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from auricle.config import SessionSettings
 from auricle.errors import BundleError, OptionError
 from auricle.model.bundle import TensorInfo
+
+# From 1.29 on onnxruntime tells Microsoft of every process and model, unless it finds this as it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 __all__ = ["Session", "cores", "providers"]
 
