@@ -57,7 +57,7 @@ def pull(
       auricle models pull https://example.com/birds.onnx --sha256 HEX
     """
     from auricle.importing.sources import is_remote
-    from auricle.model.pull import catalogue
+    from auricle.model.catalogue import catalogue
     from auricle.model.pull import pull as fetch_known
 
     of_source = {"name": own_name, "recipe": recipe, "sha256": sha256}

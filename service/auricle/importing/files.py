@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +29,9 @@ __all__ = [
     "with_metadata",
     "workspace",
 ]
+
+# What a file that is only read cannot be the cause of.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def text_of(raw: bytes, *, source: str) -> str:
@@ -104,9 +108,19 @@ def check_place(models_dir: Path, name: str, *, replace: bool) -> Path:
 
 @contextmanager
 def workspace(models_dir: Path) -> Iterator[Path]:
-    """A directory to work in, from which a file is renamed into ``models_dir``."""
-    with scratch_directory(models_dir) as scratch:
-        yield scratch
+    """A directory to work in, from which a file is renamed into ``models_dir``.
+
+    Raises OptionError: there is no room for it, or nothing can be written there.
+    """
+    try:
+        with scratch_directory(models_dir) as scratch:
+            yield scratch
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise OptionError(
+            f"cannot write the model into {models_dir} ({error.strerror}); make room or give another directory"
+        ) from error
 
 
 def move_into_place(made: Path, path: Path) -> None:

