@@ -38,7 +38,7 @@ class Module:
 
 MODULES: tuple[Module, ...] = (
     Module(name="cpu", levels=False, depends=("cpu.h",)),
-    Module(name="features", depends=("vec.h", "codelets.py")),
+    Module(name="features", depends=("vec.h", "gather.h", "codelets.py")),
     Module(name="energy"),
     Module(name="pcm", depends=("pcm.h", "vec.h")),
     Module(name="resample", depends=("vec.h", "dft.h", "codelets.py", "dft_codelets.py")),

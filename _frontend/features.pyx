@@ -110,7 +110,7 @@ cdef class Plan:
         # As many as the first cache level has room for beside the spectrum.
         self.t.chunk = CHUNK if self.t.rows * CHUNK * sizeof(float) <= CHUNK_BYTES else VF_LANES
         columns = self.t.chunk + (spec.frame_length - 1) // spec.hop
-        self.t.stride = -(-columns // 4) * 4
+        self.t.stride = -(-columns // 8) * 8  # eight columns are stored at once, within one cache line
         j = np.arange(spec.frame_length)
         places = j % spec.hop * self.t.stride + j // spec.hop
         if spec.preemphasis:

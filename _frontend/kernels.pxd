@@ -2,17 +2,29 @@
 # All of it is arithmetic on pointers; the tables were designed elsewhere and nothing is allocated here.
 from libc.float cimport FLT_MAX
 from libc.math cimport log
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from codelets cimport column_entry, row_codelet
 from fft_general cimport Bluestein, Signal, Stockham, chirp_transform, transform
 from ln cimport vf_ln
 from vec cimport VF_LANES, vf, vf_dot_4, vf_load, vf_max, vf_set, vf_sqrt
-from vec cimport emphasize_4xn, store_sums_4x8, transpose_4x4, transpose_4x8, vf8
+from vec cimport transpose_4x4, transpose_8x4
 
 cdef enum:
     CHUNK = 32              # most frames gathered at once, a multiple of every level's lanes
     BANDS = 4               # bands summed at once: their chains of additions run side by side
+
+cdef extern from "gather.h" nogil:
+    enum:
+        GATHER_WIDTH
+    void gather_4(
+        const float* x, Py_ssize_t hop, bint first, Py_ssize_t rows, Py_ssize_t part, float a,
+        float* to, Py_ssize_t stride, float* sums, float* part_sums
+    )
+    void gather_wide(
+        const float* x, Py_ssize_t hop, bint first, Py_ssize_t rows, Py_ssize_t part, float a,
+        float* to, Py_ssize_t stride, float* sums, float* part_sums
+    )
 
 cdef extern from *:
     """
@@ -66,58 +78,29 @@ cdef struct Scratch:
     Signal a, b       # the general transform's two sides
 
 
-cdef inline void gather_rows(
-    const Tables* t, const float* x, Py_ssize_t first, Py_ssize_t last, float gain, bint plain, float* to, vf8* sums
-) noexcept nogil:
-    """Rows first … last of four columns, x[i·hop + r] for i < 4, to ``to``, pre-emphasised; adds the bare samples to sums."""
-    cdef Py_ssize_t i, r = first, hop = t.hop, stride = t.stride
-    cdef float a = t.emphasis, now
-    if plain:
-        while r + 8 <= last:
-            transpose_4x8(x + r, hop, to + r * stride, stride)
-            r += 8
-    else:
-        r += emphasize_4xn(x + r, hop, last - r, a, gain, to + r * stride, stride, sums)
-    while r < last:
-        for i in range(4):
-            now = x[i * hop + r]
-            to[r * stride + i] = now if plain else (now - a * x[i * hop + r - 1]) * gain
-            if not plain:
-                (<float*> (sums + i))[0] += now
-        r += 1
-
-
 cdef inline void gather(
-    const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float gain, bint plain, Scratch* s
+    const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float gain, Scratch* s
 ) noexcept nogil:
-    """x (n,) → s.chunk (rows, columns): row r, column c is x[c·hop + r], zero from n on, with gain and pre-emphasis.
-
-    And, unless ``plain``, what needs the bare samples: s.sums, and every hop's first: as a frame's first sample it stands
-    for the one before it, too: (1 - a)·x beside the (x - a·x[-1]) that earlier frames see.
-    """
-    cdef Py_ssize_t c, i, have, hop = t.hop, rows = t.rows, part = t.frame_length % hop
+    """x (n,) → s.chunk (rows, columns): row r, column c is x[c·hop + r]·gain, pre-emphasised; zero from n on. And s.sums."""
+    cdef Py_ssize_t c = 0, i, width, have, hop = t.hop, rows = t.rows, part = t.frame_length % hop, stride = t.stride
     cdef Py_ssize_t used = (count + (t.frame_length - 1) // hop + 3) & ~3
-    cdef vf8[4] sums
     cdef const float* at
-    for c in range(0, used, 4):
+    while c < used:
         at = x + c * hop
-        if (not plain and c == 0) or n < (c + 4) * hop:
-            # Where x does not reach, on either side, a copy with zeros does.
+        width = GATHER_WIDTH if gain == 1 and c + GATHER_WIDTH <= used and (c + GATHER_WIDTH) * hop <= n else 4
+        if gain != 1 or (c + width) * hop > n:
+            # Where x does not reach, a copy with zeros does.
             have = min(max(n - c * hop, 0), 4 * hop)
-            s.edge[0] = (at - 1)[0] if 0 < c * hop <= n else 0
-            memcpy(s.edge + 1, at, have * sizeof(float))
+            s.edge[0] = (at - 1)[0] * gain if 0 < c * hop <= n else 0
+            for i in range(have):
+                s.edge[1 + i] = at[i] * gain
             memset(s.edge + 1 + have, 0, (4 * hop - have) * sizeof(float))
             at = s.edge + 1
-        if plain:
-            gather_rows(t, at, 0, rows, gain, plain, s.chunk + c, sums)
-            continue
-        memset(sums, 0, sizeof(sums))
-        gather_rows(t, at, 0, part, gain, plain, s.chunk + c, sums)
-        store_sums_4x8(sums, gain, s.sums + t.stride + c)
-        gather_rows(t, at, part, rows, gain, plain, s.chunk + c, sums)
-        store_sums_4x8(sums, gain, s.sums + c)
-        for i in range(4):
-            s.chunk[rows * t.stride + c + i] = at[i * hop] * gain * (<float> 1.0 - t.emphasis)
+        if width > 4:
+            gather_wide(at, hop, c == 0, rows, part, t.emphasis, s.chunk + c, stride, s.sums + c, s.sums + stride + c)
+        else:
+            gather_4(at, hop, c == 0, rows, part, t.emphasis, s.chunk + c, stride, s.sums + c, s.sums + stride + c)
+        c += width
 
 
 cdef inline vf mean_level(const Tables* t, const float* sums) noexcept nogil:
@@ -210,20 +193,19 @@ cdef inline void compress(const Tables* t, vf* values) noexcept nogil:
 cdef inline void scatter(const Tables* t, const vf* values, Py_ssize_t count, float* out, Py_ssize_t out_stride) noexcept nogil:
     """values (bands,) of vectors → out (count, bands)."""
     cdef const float* lanes = <const float*> values
-    cdef Py_ssize_t l = 0, b, i, bands = t.bands, whole = bands & ~3
-    while l + 8 <= count:
-        for b in range(0, whole, 4):
-            transpose_4x8(lanes + b * VF_LANES + l, VF_LANES, out + l * out_stride + b, out_stride)
-        l += 8
+    cdef Py_ssize_t l = 0, b, i, bands = t.bands
     while l + 4 <= count:
-        for b in range(0, whole, 4):
+        for b in range(0, bands - 7, 8):
+            transpose_8x4(lanes + b * VF_LANES + l, VF_LANES, out + l * out_stride + b, out_stride)
+        if bands & 4:
+            b = bands & ~7
             transpose_4x4(lanes + b * VF_LANES + l, VF_LANES, out + l * out_stride + b, out_stride)
+        for b in range(bands & ~3, bands):
+            for i in range(l, l + 4):
+                out[i * out_stride + b] = lanes[b * VF_LANES + i]
         l += 4
-    for b in range(whole):
+    for b in range(bands):
         for i in range(l, count):
-            out[i * out_stride + b] = lanes[b * VF_LANES + i]
-    for b in range(whole, bands):
-        for i in range(count):
             out[i * out_stride + b] = lanes[b * VF_LANES + i]
 
 
@@ -261,16 +243,6 @@ cdef inline vf analyse(const Tables* t, Py_ssize_t column, Scratch* s) noexcept 
     return bank(t, s.spectrum, s.values)
 
 
-cdef inline void load_chunk(
-    const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float gain, Scratch* s
-) noexcept nogil:
-    # Columns past the last frame's hold what an earlier chunk left: no lane that counts looks at them.
-    if t.emphasis == 0 and not t.remove_dc and gain == 1:
-        gather(t, x, n, count, 1, True, s)
-    else:
-        gather(t, x, n, count, gain, False, s)
-
-
 cdef inline void run_chunk(
     const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float* out, Py_ssize_t out_stride, Scratch* s
 ) noexcept nogil:
@@ -279,7 +251,8 @@ cdef inline void run_chunk(
     cdef bint any_spoilt = False
     cdef Py_ssize_t f = 0, l, lanes
     cdef vf nothing
-    load_chunk(t, x, n, count, 1, s)
+    # Columns past the last frame's hold what an earlier chunk left: no lane that counts looks at them.
+    gather(t, x, n, count, 1, s)
     while f < count:
         lanes = min(count - f, <Py_ssize_t> VF_LANES)
         nothing = analyse(t, f, s)
@@ -293,7 +266,7 @@ cdef inline void run_chunk(
     if not any_spoilt:
         return
     # The power of a sound beyond ±1e18 leaves float32's range; its logarithm does not.
-    load_chunk(t, x, n, count, RESCUE_GAIN, s)
+    gather(t, x, n, count, RESCUE_GAIN, s)
     for f in range(count):
         if f % VF_LANES == 0:
             analyse(t, f, s)

@@ -16,10 +16,4 @@ cdef extern from "vec.h" nogil:
     vf vf_sqrt(vf v)
     void transpose_4x4(const float* src, Py_ssize_t src_stride, float* dst, Py_ssize_t dst_stride)
     void vf_dot_4(const float* x, const int* at, const float* w, int n, vf* out)
-    ctypedef struct vf8:
-        pass
-    void transpose_4x8(const float* src, Py_ssize_t src_stride, float* dst, Py_ssize_t dst_stride)
-    Py_ssize_t emphasize_4xn(
-        const float* src, Py_ssize_t src_stride, Py_ssize_t n, float a, float gain, float* dst, Py_ssize_t dst_stride, vf8* sums
-    )
-    void store_sums_4x8(const vf8* sums, float gain, float* dst)
+    void transpose_8x4(const float* src, Py_ssize_t src_stride, float* dst, Py_ssize_t dst_stride)
