@@ -15,7 +15,9 @@ def segments(text: str, score: float = 0.9) -> list[SegmentResult]:
     events = []
     for place, letter in enumerate(text):
         name = "background" if letter == "." else letter.lower()
-        found = Category(index=0, score=0.5 if letter.isupper() else score, category_name=name, display_name="")
+        found = Category(
+            index=ord(letter.lower()), score=0.5 if letter.isupper() else score, category_name=name, display_name=""
+        )
         answer = Classification(
             head="scores",
             head_index=0,
@@ -29,8 +31,8 @@ def segments(text: str, score: float = 0.9) -> list[SegmentResult]:
     return events
 
 
-def told(text: str, **settings: float) -> list[tuple[str, float]]:
-    detector = Detector(**settings)  # type: ignore[arg-type]
+def told(text: str, average_s: float = 0.0, **settings: float) -> list[tuple[str, float]]:
+    detector = Detector(average_s=average_s, **settings)  # type: ignore[arg-type]
     return [(found.label, found.start_s) for event in segments(text) if (found := detector.take(event))]
 
 
@@ -55,13 +57,40 @@ def test_an_unsure_answer_is_none() -> None:
     assert told("A.aA") == [("a", 0.5)]
 
 
+def test_a_wrong_beginning_is_outvoted_by_the_segments_that_follow() -> None:
+    assert told("..baaa...") == [("b", 0.5)]
+    assert told("..baaa...", average_s=0.4) == [("a", 1.0)]
+
+
+def test_the_average_is_over_the_seconds_that_were_asked_for() -> None:
+    # Three segments lie within half a second, two within 0.4: a third or half of 0.9 is too little.
+    assert told("..a..", average_s=0.4, threshold=0.5) == []
+    assert told("..aa..", average_s=0.4, threshold=0.5) == [("a", 0.75)]
+    assert told("..aa..", average_s=0.5, threshold=0.5) == [("a", 0.75)]
+    assert told("..aa..", average_s=0.5, threshold=0.7) == []
+    assert told("..aaa..", average_s=0.5, threshold=0.7) == [("a", 1.0)]
+
+
+def test_segments_further_apart_than_the_average_stand_alone() -> None:
+    assert told("..a..", average_s=HOP_S / 2, threshold=0.5) == [("a", 0.5)]
+
+
+def test_the_score_of_a_detection_is_the_mean() -> None:
+    detector = Detector(average_s=0.4, threshold=0.6)
+    events = [*segments("a", score=0.5), *segments(".a", score=0.8)[1:]]
+    found = [detection for event in events if (detection := detector.take(event))]
+    assert [round(each.score, 6) for each in found] == [0.65]
+
+
 def test_other_events_and_other_heads_are_passed_over() -> None:
     assert Detector().take(Flushed(end_sample=3)) is None
     assert Detector(head="other").take(segments("a")[0]) is None
     assert Detector(ignored=("a",)).take(segments("a")[0]) is None
 
 
-@pytest.mark.parametrize("wrong", [{"threshold": 1.1}, {"threshold": -0.1}, {"suppression_s": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"threshold": 1.1}, {"threshold": -0.1}, {"suppression_s": -1.0}, {"average_s": -0.5}]
+)
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=f"but is {next(iter(wrong.values()))}"):
         Detector(**wrong)  # type: ignore[arg-type]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from auricle.client.results import Category, StreamEvent
+from auricle.client.results import Category, Classification, StreamEvent
 from auricle.errors import OptionError
 
 __all__ = ["Detection", "Detector"]
@@ -13,7 +14,7 @@ __all__ = ["Detection", "Detector"]
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """A label that was heard, its score, and the segment that gave it away, in seconds from the stream's start."""
+    """A label that was heard, its mean score, and the segment that gave it away, in seconds from the stream's start."""
 
     label: str
     score: float
@@ -24,9 +25,11 @@ class Detection:
 class Detector:
     """Turns a stream's classifications into detections, each word once.
 
-    With a hop below the segment's length a word is in several segments. It is told in the first where it is the best
-    label with at least ``threshold``; then nothing is told for ``suppression_s``, and the same label not again before
-    a segment in which it was not heard. tfjs's speech commands do the first two.
+    With a hop below the segment's length a word is in several segments, and the first of them may hold only its
+    beginning and be wrong. So scores are means over the segments that ended in the last ``average_s``. A word is told
+    as soon as it is the best label with a mean of at least ``threshold``; then nothing is told for ``suppression_s``,
+    and the same label not again before a moment in which it was not heard. Averaging is what TensorFlow's example for
+    speech commands does, threshold and suppression are those of tfjs's.
 
         detector = Detector()
         for event in client.stream_classify(sound, model="digits", hop_s=0.25):
@@ -34,8 +37,10 @@ class Detector:
                 print(detection.label)
 
     Args:
-        threshold: least score, 0 to 1.
+        threshold: least mean score, 0 to 1.
         suppression_s: seconds of sound after a detection in which there is no other, 0 or more.
+        average_s: seconds over whose segments scores are averaged, 0 or more; 0 takes each segment by itself. A label
+            that an answer leaves out, as ``max_results`` makes it, counts as 0 there.
         ignored: labels (category or display names) that are never told.
         head: the head that is listened to; None: the first classification of each segment.
 
@@ -46,19 +51,23 @@ class Detector:
     def __init__(
         self,
         *,
-        threshold: float = 0.7,
+        threshold: float = 0.6,
         suppression_s: float = 1.0,
+        average_s: float = 0.4,
         ignored: Collection[str] = ("background", "_background_noise_", "_unknown_"),
         head: str | None = None,
     ) -> None:
         if not 0 <= threshold <= 1:
             raise OptionError(f"threshold must be 0 to 1, but is {threshold}", field="threshold")
-        if not suppression_s >= 0:
-            raise OptionError(f"suppression_s must be 0 or more, but is {suppression_s}", field="suppression_s")
+        for name, seconds in (("suppression_s", suppression_s), ("average_s", average_s)):
+            if not seconds >= 0:
+                raise OptionError(f"{name} must be 0 or more, but is {seconds}", field=name)
         self._threshold = threshold
         self._suppression_s = suppression_s
+        self._average_s = average_s
         self._ignored = frozenset(ignored)
         self._head = head
+        self._recent: deque[Classification] = deque()
         self._last: Detection | None = None
         self._sounding = ""
 
@@ -66,19 +75,34 @@ class Detector:
         """Takes the next event of a stream; gives the detection that it completes, if any."""
         for answer in getattr(event, "classifications", ()):
             if self._head is None or answer.head == self._head:
-                best = answer.categories[0] if answer.categories else None
-                return self._judge(best, answer.start_s, answer.end_s)
+                return self._judge(answer)
         return None
 
-    def _judge(self, best: Category | None, start_s: float, end_s: float) -> Detection | None:
-        if best is None or best.score < self._threshold or self._ignored & {best.category_name, best.display_name}:
+    def _judge(self, answer: Classification) -> Detection | None:
+        best, score = self._best(answer)
+        if best is None or score < self._threshold or self._ignored & {best.category_name, best.display_name}:
             self._sounding = ""
             return None
         label = best.category_name or best.label
         if label == self._sounding:
             return None
-        if self._last is not None and end_s - self._last.end_s < self._suppression_s:
+        if self._last is not None and answer.end_s - self._last.end_s < self._suppression_s:
             return None
         self._sounding = label
-        self._last = Detection(label=label, score=best.score, start_s=start_s, end_s=end_s)
+        self._last = Detection(label=label, score=score, start_s=answer.start_s, end_s=answer.end_s)
         return self._last
+
+    def _best(self, answer: Classification) -> tuple[Category | None, float]:
+        """The label with the greatest mean score over this answer and those shortly before it, and that mean."""
+        self._recent.append(answer)
+        while answer.end_s - self._recent[0].end_s > self._average_s:
+            self._recent.popleft()
+        sums: dict[int, float] = {}
+        labels: dict[int, Category] = {}
+        for category in (each for recent in self._recent for each in recent.categories):
+            sums[category.index] = sums.get(category.index, 0.0) + category.score
+            labels[category.index] = category
+        if not sums:
+            return None, 0.0
+        index = max(sums, key=sums.__getitem__)
+        return labels[index], sums[index] / len(self._recent)
