@@ -163,3 +163,9 @@ class ServerSettings:
         _positive(self, "workers", "keepalive_s")
         if self.grace_s < 0:
             raise OptionError(f"grace_s must be 0 or more, but is {self.grace_s}", field="grace_s")
+        host, _, port = self.listen.rpartition(":")
+        # gRPC takes a port over 65535 modulo 65536.
+        if not self.listen.startswith("unix:") and not (host and port.isdecimal() and int(port) < 1 << 16):
+            raise OptionError(
+                f"listen must be HOST:PORT, the port 0 to 65535, or unix:PATH, but is {self.listen!r}", field="listen"
+            )

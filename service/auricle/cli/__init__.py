@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -13,4 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from auricle.cli.exits import guarded
     from auricle.cli.group import auricle
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name may be no text; so written it is an escape that JSON and people can read.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(guarded(lambda: auricle.main(arguments, prog_name="auricle", standalone_mode=False)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from auricle.cli.connect import connected
-from auricle.cli.exits import report
+from auricle.cli.exits import describe, report
 from auricle.cli.output import Each, console, print_json, short_names, table
 from auricle.cli.settings import Connection, connection_options, json_option, model_options
 from auricle.errors import AuricleError
@@ -226,11 +226,10 @@ def classify_record(file: str, result: ClassifyResult) -> dict[str, Any]:
 
 def error_record(file: str, error: Exception) -> dict[str, Any]:
     """One file's failure, for JSON."""
+    told = {"code": "INVALID_ARGUMENT", "reason": "FILE"}
     if isinstance(error, AuricleError):
-        told = {"code": error.code, "reason": error.reason, "message": error.message}
-    else:
-        told = {"code": "INVALID_ARGUMENT", "reason": "FILE", "message": str(error)}
-    return {"file": file, "error": told}
+        told = {"code": error.code, "reason": error.reason}
+    return {"file": file, "error": {**told, "message": describe(error)}}
 
 
 def _embed_rows(file: str, result: EmbedResult) -> Iterable[tuple[str, ...]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auricle.cli.exits import report
 from auricle.cli.logs import configure_logs
 from auricle.cli.places import default_models_dir
 from auricle.cli.settings import Connection
@@ -36,6 +38,8 @@ def connected(connection: Connection, *, bundled: bool = True) -> Iterator[Clien
         with local_client(models_dir, bundled=bundled, timeout_s=connection.timeout_s) as client:
             yield client
         return
+    # gRPC's core would tell of each attempt to connect on stderr; the error tells of the last.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from auricle.client import Client
 
     timeout_s = connection.timeout_s or _SERVER_TIMEOUT_S
@@ -45,7 +49,10 @@ def connected(connection: Connection, *, bundled: bool = True) -> Iterator[Clien
 
 @contextmanager
 def local_client(models_dir: Path, *, bundled: bool = False, timeout_s: float | None = None) -> Iterator[Client]:
-    """Gives a client of an engine in this process, with the models of one directory."""
+    """Gives a client of an engine in this process, with the models of one directory.
+
+    Files there that cannot be served are told of, a line each; BundleError where there is no other model.
+    """
     if not bundled and not any(models_dir.glob("*.onnx")) and not any(models_dir.glob("*/*.onnx")):
         raise NotFoundError(
             f"no models in {models_dir}; get one with `auricle models pull voice`, "
@@ -54,9 +61,16 @@ def local_client(models_dir: Path, *, bundled: bool = False, timeout_s: float | 
     from auricle.client import Client
     from auricle.serve.local import LocalTransport
 
-    configure_logs(level="error")
+    # What goes wrong is raised, or told of below.
+    configure_logs(level="critical")
     with LocalTransport(models_dir=models_dir, bundled=bundled) as transport:
-        yield Client(transport=transport, timeout_s=timeout_s, retry=None)
+        client = Client(transport=transport, timeout_s=timeout_s, retry=None)
+        failures = list(transport.failures.values())
+        if failures and not client.models():
+            raise failures[0]
+        for failure in failures:
+            report(failure)
+        yield client
 
 
 def _tls(connection: Connection) -> TlsOptions | None:

@@ -64,7 +64,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @config_option
 @click.option("--debug", is_flag=True, envvar="AURICLE_DEBUG", help="Show the trace of an error.  [AURICLE_DEBUG]")
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
 def auricle(debug: bool) -> None:
     """Audio in, vectors or labels out: from a server, or from an engine in this process.
 

@@ -1,4 +1,4 @@
-"""``stream``: a file as if it were being recorded, or the microphone; answers as they come."""
+"""``stream``: files, standard input as it comes, or the microphone; answers as they come."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from auricle.cli.clips import over_files, segment_options
+from auricle.cli.clips import over_files, segment_options, sound_of
 from auricle.cli.connect import connected
 from auricle.cli.microphone import microphone
 from auricle.cli.output import print_json
+from auricle.cli.pipe import standard_input
 from auricle.cli.settings import Connection, connection_options, json_option, model_options
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ _SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 @click.command()
 @click.argument("files", metavar="[FILE...]", nargs=-1)
 @click.option("--realtime", is_flag=True, help="Send the sound as slowly as it was recorded.")
+@click.option("--sample-rate", "sample_rate_hz", type=int, metavar="HZ", help="With -: raw samples of this rate.")
+@click.option("--channels", type=int, help="Of raw samples, interleaved (default: 1).")
+@click.option(
+    "--encoding",
+    type=click.Choice(["s16le", "f32le", "mulaw", "alaw"]),
+    help="Of raw samples (default: s16le).",
+)
 @click.option("--mic", is_flag=True, help="Record the microphone instead of reading FILEs, until Ctrl-C.")
 @click.option("--device", metavar="NAME", help="With --mic: the device, by name or number (python -m sounddevice).")
 @click.option(
@@ -51,6 +59,9 @@ _SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 def stream(
     files: tuple[str, ...],
     realtime: bool,
+    sample_rate_hz: int | None,
+    channels: int | None,
+    encoding: str | None,
     mic: bool,
     device: str | None,
     duration_s: float | None,
@@ -63,19 +74,26 @@ def stream(
 ) -> int:
     """Streams files over one connection each, or the microphone, and prints what comes, as it comes.
 
-    Of vectors people see how alike each is to the one before; --json has them in full, a line an event.
+    Of vectors people see how alike each is to the one before; --json has them in full, a line an event. - is standard
+    input: a file, read to its end first, or with --sample-rate raw samples, sent as they come. Ctrl-C ends them.
 
     \b
       auricle stream talk.wav --realtime
       auricle stream talk.wav --pooling mean --json
       auricle stream --mic --server 127.0.0.1:50051
+      arecord -q -t raw -f S16_LE -r 16000 | auricle stream - --sample-rate 16000
     """
     _check_source(files, mic=mic, with_mic={"--device": device, "--duration-s": duration_s})
+    raw = {"sample_rate_hz": sample_rate_hz, "channels": channels, "encoding": encoding}
+    _check_raw(files, raw, realtime=realtime)
     with connected(Connection.take(flags)) as client:
 
         def one(file: str) -> None:
-            source, format_of = _live(file) if realtime else (file, {})
-            answer(file, source, format_of)
+            if sample_rate_hz is not None:
+                with standard_input() as chunks:
+                    answer(file, chunks, raw)
+            else:
+                answer(file, *_decoded(file, realtime=realtime))
 
         def live(name: str) -> None:
             rate_hz = _rate_hz(client, model)
@@ -131,16 +149,18 @@ def event_record(file: str, event: StreamEvent) -> dict[str, Any]:
     return {"event": names[type(event).__name__], "file": file, **plain(event)}
 
 
-def _live(file: str) -> tuple[Iterator[bytes], dict[str, Any]]:
+def _decoded(file: str, *, realtime: bool) -> tuple[Iterator[bytes], dict[str, Any]]:
+    """A file's samples, and how they are laid out."""
     from auricle.client.audio import open_long
     from auricle.client.options import ENCODINGS
 
-    long = open_long(file)
+    long = open_long(sound_of(file))
     wire = long.format
     encoding = next(name for name, code in ENCODINGS.items() if code == wire.encoding)
-    bytes_per_s = wire.sample_rate_hz * wire.channels * _SAMPLE_BYTES[encoding]
     layout = {"sample_rate_hz": wire.sample_rate_hz, "channels": wire.channels, "encoding": encoding}
-    return paced(long.chunks(), bytes_per_s), layout
+    if not realtime:
+        return long.chunks(), layout
+    return paced(long.chunks(), wire.sample_rate_hz * wire.channels * _SAMPLE_BYTES[encoding]), layout
 
 
 def _purpose(client: Client, name: str | None) -> str:
@@ -174,6 +194,18 @@ def _check_source(files: tuple[str, ...], *, mic: bool, with_mic: Mapping[str, o
     for option, value in with_mic.items():
         if value is not None and not mic:
             raise click.UsageError(f"{option} goes with --mic")
+
+
+def _check_raw(files: tuple[str, ...], raw: Mapping[str, object], *, realtime: bool) -> None:
+    given = [option for option, value in raw.items() if value is not None]
+    if not given:
+        return
+    if raw["sample_rate_hz"] is None:
+        raise click.UsageError(f"--{given[0]} is for raw samples; give their --sample-rate too")
+    if files != ("-",):
+        raise click.UsageError("--sample-rate is for raw samples on standard input; name - and no other FILE")
+    if realtime:
+        raise click.UsageError("--realtime is for files: raw samples are sent as they come")
 
 
 class _Lines:

@@ -14,7 +14,7 @@ def configure_logs(*, level: str = "info", form: str = "auto") -> None:
     """Sets structlog up for this process.
 
     Args:
-        level: one of LEVELS; what is below is dropped.
+        level: one of LEVELS, or "critical", which nothing is; what is below is dropped.
         form: one of FORMATS; "auto" is "human" where stderr is a terminal.
     """
     import structlog

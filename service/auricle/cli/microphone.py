@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from auricle.cli.interrupts import ctrl_c_stops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def microphone(rate_hz: int, *, device: str | None, duration_s: float | None) ->
     Raises OSError where there is no microphone, or nothing to record with.
     """
     with _open(rate_hz, device) as record:
-        with _ctrl_c_stops(record):
+        with ctrl_c_stops(record.stop):
             record.start_recording()
             yield Microphone(sample_rate_hz=record.sampling_rate, chunks=_chunks(record, duration_s))
             record.stop()
@@ -78,21 +78,3 @@ def _chunks(record: AudioRecord, duration_s: float | None) -> Iterator[NDArray[A
         yield chunk
         if left == 0:
             return
-
-
-@contextmanager
-def _ctrl_c_stops(record: AudioRecord) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        record.stop()
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -15,6 +15,7 @@ from auricle.cli.logs import FORMATS, LEVELS, configure_logs
 from auricle.cli.places import default_models_dir
 from auricle.cli.settings import models_option, setting
 from auricle.config import AdmissionSettings, BatchSettings, Limits, ServerSettings, SessionSettings, TlsSettings
+from auricle.errors import OptionError
 
 __all__ = ["serve"]
 
@@ -127,7 +128,7 @@ def _unwrapped(declared: Any) -> tuple[Any, bool]:
 def settings_from(flags: Mapping[str, Any]) -> ServerSettings:
     """Builds the settings from the flags that were given; None stands for one that was not.
 
-    Raises OptionError for a value out of range, UsageError for half of a pair of TLS files.
+    Raises UsageError that names the flag: a value out of range, or half of a pair of TLS files.
     """
     given = {name: value for name, value in flags.items() if value is not None}
 
@@ -136,18 +137,27 @@ def settings_from(flags: Mapping[str, Any]) -> ServerSettings:
         taken = {name: given[prefix + name] for name in names if prefix + name in given}
         return {name: None if value is _NONE else value for name, value in taken.items()}
 
+    def made(prefix: str, **more: Any) -> Any:
+        try:
+            return _GROUPS[prefix](**{**more, **of(prefix)})
+        except OptionError as error:
+            flag = f"--{prefix}{error.field}".replace("_", "-")
+            raise click.BadParameter(error.message, param_hint=repr(flag)) from error
+
     tls = of("tls_")
     if tls and not {"certificate", "key"} <= tls.keys():
         raise click.UsageError("--tls-certificate and --tls-key go together; one of them is missing")
-    own = {"models_dir": flags["models"] or default_models_dir(), "bundled": True, **of("")}
-    return ServerSettings(
-        **own,
-        tls=TlsSettings(**tls) if tls else None,
-        limits=Limits(**of("limit_")),
-        admission=AdmissionSettings(**of("admit_")),
-        batch=BatchSettings(**of("batch_")),
-        session=SessionSettings(**of("session_")),
+    settings: ServerSettings = made(
+        "",
+        models_dir=flags["models"] or default_models_dir(),
+        bundled=True,
+        tls=made("tls_") if tls else None,
+        limits=made("limit_"),
+        admission=made("admit_"),
+        batch=made("batch_"),
+        session=made("session_"),
     )
+    return settings
 
 
 @click.command()

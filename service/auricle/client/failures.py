@@ -65,7 +65,8 @@ def from_rpc_error(error: grpc.RpcError, *, target: str, timeout_s: float | None
 def _without_details(code: str, text: str, target: str, timeout_s: float | None) -> AuricleError:
     """Statuses that gRPC or a proxy made: their words speak of transport, so say what they mean here."""
     if code == "UNAVAILABLE":
-        return errors.UnavailableError(f"no answer from {target}: {text}; is `auricle serve` running there?")
+        hint = "do both sides use TLS?" if "handshake" in text else "is `auricle serve` running there?"
+        return errors.UnavailableError(f"no answer from {target}: {text}; {hint}")
     if code == "DEADLINE_EXCEEDED":
         limit = f" of {timeout_s:g} s" if timeout_s is not None else ""
         return errors.DeadlineError(f"no answer from {target} within the time limit{limit}; raise timeout_s")

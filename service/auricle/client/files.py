@@ -50,7 +50,8 @@ def open_file(source: Callable[[], BinaryIO], name: str) -> Long:
                 rate_hz, channels, frames = header.samplerate, header.channels, header.frames
                 encoding: Encoding = "s16le" if header.subtype in _INT16_SUBTYPES else "f32le"
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"{name}: no audio that can be decoded ({error})", reason="AUDIO_UNDECODABLE") from error
+            what = f"no audio that can be decoded ({error.error_string})"
+            raise AudioError(f"{name}: {what}", reason="AUDIO_UNDECODABLE") from error
 
     def chunks() -> Iterator[bytes]:
         with source() as stream:

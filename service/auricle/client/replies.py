@@ -190,4 +190,5 @@ def _timing(message: pb.Timing) -> Timing:
 
 
 def _seconds(message: Duration) -> float:
-    return message.seconds + message.nanos / 1e9
+    # Rounded once: 1 + 0.996916099 is 1.9969160989999999.
+    return (message.seconds * 1_000_000_000 + message.nanos) / 1e9

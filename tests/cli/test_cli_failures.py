@@ -1,0 +1,97 @@
+"""Failures as users meet them: an exit code, and one line that says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models import write_embedder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fragment"),
+    [
+        (["embed", "{clip}", "--model", "nobody"], 4, "loaded are"),
+        (["embed", "{clip}", "--model", "tones", "--version", "7"], 4, "no version '7'"),
+        (["embed", "{clip}", "--head", "x"], 3, "no head 'x'"),
+        (["classify", "{clip}", "--model", "tones"], 3, "no classification head"),
+        (["embed", "{clip}", "--hop-s", "-1"], 3, "hop"),
+        (["embed", "{clip}", "--server", "127.0.0.1:1"], 5, "auricle serve"),
+        (["embed", "{clip}", "--server", "127.0.0.1:1", "--tls-key", "x"], 3, "go together"),
+        (["embed", "{clip}", "--models", "/nonexistent"], 4, "auricle models pull voice"),
+        (["embed", "{clip}", "--timeout-s", "1e-6"], 5, "time limit"),
+        (["embed"], 2, "Missing argument"),
+        (["embed", "{clip}", "--pooling", "median"], 2, "median"),
+        (["sing"], 2, "No such command"),
+        (["models", "show", "nobody"], 4, "loaded are"),
+        (["models", "show", "absent.onnx"], 3, "absent.onnx"),
+        (["models", "pull", "nobody"], 4, "voice"),
+        (["models", "remove", "nobody", "--yes"], 4, "models list"),
+        (["stream", "{clip}", "--sample-rate", "8000"], 2, "name - and no other"),
+        (["stream", "-", "--channels", "2"], 2, "give their --sample-rate"),
+        (["stream", "-", "--sample-rate", "8000", "--realtime"], 2, "--realtime is for files"),
+        (["serve", "--listen", "nowhere:x"], 2, "nowhere:x"),
+        (["serve", "--listen", "127.0.0.1:65536"], 2, "the port 0 to 65535"),
+        (["serve", "--listen", "nowhere.invalid:1"], 5, "nowhere.invalid:1"),
+        (["serve", "--grace-s", "-1"], 2, "'--grace-s': grace_s must be"),
+        (["serve", "--limit-streams", "0"], 2, "'--limit-streams': streams must be"),
+        (["serve", "--tls-key", "x"], 2, "go together"),
+    ],
+)
+def test_exit_codes_say_what_kind_of_failure(
+    run: Any, embedders: Path, clips: list[Path], arguments: list[str], code: int, fragment: str
+) -> None:
+    words = [word.replace("{clip}", str(clips[0])) for word in arguments]
+    ran = run(*words, env={"AURICLE_MODELS": str(embedders), "AURICLE_LOG_LEVEL": "error"})
+    assert (ran.code, ran.out) == (code, "")
+    assert fragment in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_failure_is_one_line_and_debug_has_the_trace(run: Any, embedders: Path, clips: list[Path]) -> None:
+    wanted = ["embed", clips[0], "--model", "nobody", "--models", embedders]
+    plain = run(*wanted)
+    assert len(plain.err.splitlines()) == 1
+    traced = run("--debug", *wanted)
+    assert "Traceback" in traced.err
+    assert traced.err.splitlines()[-1] == plain.err.splitlines()[-1]
+    assert traced.code == plain.code
+
+
+def test_a_fault_of_ours_is_code_70(run: Any, monkeypatch: Any, embedders: Path, clips: list[Path]) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("auricle.cli.clips.embed_record", broken)
+    ran = run("embed", clips[0], "--models", embedders, "--json")
+    assert ran.code == 70
+    assert "--debug" in ran.err
+
+
+def test_a_model_that_cannot_be_served_is_told_of_in_a_line(run: Any, tmp_path: Path, clips: list[Path]) -> None:
+    (tmp_path / "broken.onnx").write_text("no model")
+    alone = run("models", "show", tmp_path / "broken.onnx")
+    assert (alone.code, alone.out) == (3, "")
+    assert len(alone.err.splitlines()) == 1
+    assert alone.err.startswith("auricle: broken.onnx: ")
+    write_embedder(tmp_path / "tones.onnx")
+    beside = run("embed", clips[0], "--model", "tones", "--models", tmp_path, "--json")
+    assert beside.code == 0
+    assert [line["model"] for line in beside.lines] == ["tones"]
+    assert [line[:23] for line in beside.err.splitlines()] == ["auricle: broken.onnx: o"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8:surrogateescape"])
+def test_a_name_that_is_no_text_is_written_as_an_escape(tmp_path: Path, encoding: str) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav")
+    command = [sys.executable, "-m", "auricle.cli", "embed", name, "--server", "127.0.0.1:1", "--json"]
+    ran = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=False)
+    assert ran.returncode == 3
+    assert json.loads(ran.stdout)["file"] == name
+    assert rf"{tmp_path}/\udcff.wav: No such file" in ran.stderr.decode("utf-8", "strict")

@@ -1,0 +1,131 @@
+"""Settings and their order, ``serve``, and what every command has."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auricle.cli.serve import _GROUPS, _HELP, settings_from
+from auricle.config import ServerSettings
+from command import spawn
+
+
+def test_flags_stand_over_the_environment_over_the_file(
+    run: Any, tmp_path: Path, embedders: Path, both: Path, clips: list[Path]
+) -> None:
+    config = tmp_path / "auricle.toml"
+    config.write_text(f'[common]\nmodels = "{embedders}"\n[embed]\npooling = "none"\njson = true\n')
+
+    def answers(*flags: object, **env: str) -> tuple[int, int]:
+        (line,) = run("--config", config, "embed", clips[0], *flags, env=env).lines
+        return len(line["embeddings"]), len(line["embeddings"][0]["vector"])
+
+    in_file, pooled = answers(), answers("--pooling", "mean")
+    assert in_file[0] > 1
+    assert pooled[0] == 1
+    # The environment's directory has two models, so that a name is needed: the file's was passed over.
+    ran = run("--config", config, "embed", clips[0], env={"AURICLE_MODELS": str(both)})
+    assert ran.code == 3
+    assert "scenes" in ran.err
+    assert (
+        run("--config", config, "embed", clips[0], "--models", embedders, env={"AURICLE_MODELS": str(both)}).code == 0
+    )
+    # The command's own --config, and the variable, do as the root's.
+    assert len(run("embed", clips[0], "--config", config).lines[0]["embeddings"]) == in_file[0]
+    assert len(run("embed", clips[0], env={"AURICLE_CONFIG": str(config)}).lines[0]["embeddings"]) == in_file[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("[embed]\npoling = 'mean'\n", "poling"),
+        ("[sing]\n", "sing"),
+        ("[common]\nnobody = 1\n", "nobody"),
+        ("embed = 3\n", "[embed]"),
+        ("[models.dance]\n", "dance"),
+        ("[embed\n", "not valid TOML"),
+        ("[embed]\npooling = 'median'\n", "median"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(
+    run: Any, tmp_path: Path, clips: list[Path], text: str, fragment: str
+) -> None:
+    config = tmp_path / "auricle.toml"
+    config.write_text(text)
+    ran = run("--config", config, "embed", clips[0])
+    assert ran.code == 2
+    assert fragment in ran.err
+
+
+def test_every_setting_of_the_server_is_a_flag() -> None:
+    named = {prefix + field.name for prefix, group in _GROUPS.items() for field in fields(group)}
+    assert named - set(_HELP) == {"models_dir", "limits", "admission", "batch", "session", "tls"}
+    assert set(_HELP) <= named
+
+
+def test_flags_become_settings(run: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    taken: list[ServerSettings] = []
+    monkeypatch.setattr("auricle.serve.lifecycle.run", taken.append)
+    config = tmp_path / "auricle.toml"
+    config.write_text(
+        '[serve]\nlisten = "127.0.0.1:7"\nlimit-content-bytes = 77\nbatch_max_delay_s = 0.5\nwatch = false\n'
+    )
+    assert run("serve", "--models", tmp_path).code == 0
+    assert taken.pop() == ServerSettings(models_dir=tmp_path, bundled=True)
+    flags = ["--config", config, "--models", tmp_path, "--limit-idle-s", "none", "--session-threads", 2]
+    assert run("serve", *flags, env={"AURICLE_LISTEN": "127.0.0.1:8"}).code == 0
+    (got,) = taken
+    assert got.listen == "127.0.0.1:8"
+    assert got.watch is False
+    assert (got.limits.content_bytes, got.limits.idle_s) == (77, None)
+    assert (got.batch.max_delay_s, got.session.threads) == (0.5, 2)
+    assert settings_from({"models": None}).models_dir.parts[-2:] == ("auricle", "models")
+
+
+def test_every_command_has_help_with_an_example(run: Any) -> None:
+    for words in (
+        [],
+        *([each] for each in ("serve", "embed", "classify", "compare", "verify", "stream", "models")),
+        *(["models", each] for each in ("list", "show", "pull", "remove")),
+    ):
+        ran = run(*words, "--help")
+        assert ran.code == 0
+        if words != ["models"]:
+            assert f"  auricle {' '.join(words)}" in ran.out
+        assert "Exit codes" in ran.out or words
+    assert run("--version").out.startswith("auricle ")
+
+
+def test_the_command_line_is_light_to_import() -> None:
+    code = (
+        "import sys\nfrom auricle.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'grpc', 'onnxruntime', 'onnx', 'soundfile', 'rich', 'structlog', 'google.protobuf'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr.strip() == "[]"
+
+
+def test_serve_serves_and_drains_at_sigterm(embedders: Path, clips: list[Path], tmp_path: Path, run: Any) -> None:
+    port_file = tmp_path / "port"
+    process = spawn("serve", "--models", embedders, "--listen", "127.0.0.1:0", "--port-file", port_file)
+    assert process.stderr is not None
+    try:
+        event: dict[str, Any] = {}
+        while event.get("event") != "serving":
+            event = json.loads(process.stderr.readline())
+        assert run("embed", clips[0], "--server", event["address"], "--json").code == 0
+        assert event["address"].endswith(f":{port_file.read_text().strip()}")
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert out == ""
+    assert [json.loads(line)["event"] for line in err.splitlines()][-1] == "stopped"
