@@ -188,7 +188,7 @@ def _facts(info: ModelInfo) -> Iterator[tuple[str, str]]:
     yield "task", info.task
     yield "size", short_size(info.size_bytes)
     yield "audio", f"{rate_hz} Hz, {info.channels} channel{'s' if info.channels != 1 else ''}; others are converted"
-    yield "features", info.features or "none: the model takes the waveform"
+    yield "features", info.features or "no preset: the model takes the waveform, or features of its own"
     if info.segment_samples is None or info.hop_samples is None:
         yield "segment", "the whole clip at once"
     else:
