@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -220,13 +219,3 @@ def serving(toy: Toy, credentials: grpc.ServerCredentials | None = None) -> Iter
         yield port
     finally:
         server.stop(None).wait()
-
-
-def wait_until(fact, limit_s: float = 5.0) -> bool:
-    """Polls for something that another thread brings about."""
-    ends = time.monotonic() + limit_s
-    while not fact():
-        if time.monotonic() > ends:
-            return False
-        time.sleep(0.005)
-    return True

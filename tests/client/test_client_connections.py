@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
@@ -14,10 +15,11 @@ import pytest
 
 from auricle import errors
 from auricle.client import AsyncClient, Client, Pcm, Ready, RetryPolicy, SegmentResult, TlsOptions
-from client_server import RATE_HZ, SEGMENT, Toy, info, serving, status, wait_until
+from client_server import RATE_HZ, SEGMENT, Toy, info, serving, status
 
 SOUND = Pcm(np.arange(SEGMENT, dtype=np.int16), RATE_HZ)
 NOBODY = "127.0.0.1:1"
+PATIENCE_S = 5.0
 
 
 class Watched(Toy):
@@ -25,13 +27,10 @@ class Watched(Toy):
 
     def __init__(self):
         super().__init__()
-        self.ended = 0
+        self.ended = threading.Event()
 
     def StreamEmbed(self, requests, context):  # noqa: N802
-        def end():
-            self.ended += 1
-
-        context.add_callback(end)
+        context.add_callback(self.ended.set)
         yield from super().StreamEmbed(requests, context)
 
 
@@ -88,7 +87,7 @@ def test_closing_a_stream_early_cancels_it_on_the_server():
         assert isinstance(next(events), Ready)
         assert isinstance(next(events), SegmentResult)
         events.close()
-        assert wait_until(lambda: toy.ended == 1)
+        assert toy.ended.wait(PATIENCE_S)
         # The connection lives on.
         assert client.embed(SOUND).model == "toy"
 
@@ -102,7 +101,7 @@ async def test_closing_an_async_stream_early_cancels_it_on_the_server(chunks):
                 async for event in events:
                     if isinstance(event, SegmentResult):
                         break
-            assert await asyncio.to_thread(wait_until, lambda: toy.ended == 1)
+            assert await asyncio.to_thread(toy.ended.wait, PATIENCE_S)
             assert (await client.embed(SOUND)).model == "toy"
 
 
@@ -121,7 +120,7 @@ async def test_cancelling_the_task_cancels_the_stream_on_the_server():
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert await asyncio.to_thread(wait_until, lambda: toy.ended == 1)
+            assert await asyncio.to_thread(toy.ended.wait, PATIENCE_S)
 
 
 async def test_async_chunks_are_streamed():
