@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 import grpc.aio
 
-from auricle.client import flows, options, replies
+from auricle.client import flows, replies
 from auricle.client.audio import AudioInput, Chunk, UnaryLimits
 from auricle.client.failures import from_rpc_error
 from auricle.client.flows import Collect, Flow, Step, StreamCall, Unary
@@ -22,7 +22,6 @@ from auricle.client.retries import RetryPolicy, TimeLimit
 from auricle.client.streams import AnyChunks, open_chunks
 from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, grpc_calls
 from auricle.errors import UnavailableError
-from auricle.v1 import auricle_pb2 as pb
 
 __all__ = ["AsyncClient"]
 
@@ -79,9 +78,7 @@ class AsyncClient:
         **wanted: Unpack[EmbedOptions],
     ) -> EmbedResult:
         """Embeds one clip; see `Client.embed`."""
-        chosen = options.selector(model, version)
-        flow = flows.embed(audio, chosen, options.embed_options(**wanted), self._limits)
-        return await self._run(flow, timeout_s)
+        return await self._run(flows.embed(audio, model, version, wanted, self._limits), timeout_s)
 
     async def classify(
         self,
@@ -93,9 +90,7 @@ class AsyncClient:
         **wanted: Unpack[ClassifyOptions],
     ) -> ClassifyResult:
         """Classifies one clip; see `Client.classify`."""
-        chosen = options.selector(model, version)
-        flow = flows.classify(audio, chosen, options.classify_options(**wanted), self._limits)
-        return await self._run(flow, timeout_s)
+        return await self._run(flows.classify(audio, model, version, wanted, self._limits), timeout_s)
 
     async def stream_embed(
         self,
@@ -114,10 +109,8 @@ class AsyncClient:
         To stop early, close the generator (``contextlib.aclosing``) or cancel the task.
         """
         wire, opened = await asyncio.to_thread(open_chunks, chunks, sample_rate_hz, channels, encoding)
-        config = pb.StreamEmbedConfig(
-            model=options.selector(model, version), format=wire, options=options.embed_options(**wanted)
-        )
-        async with aclosing(self._events(StreamCall("StreamEmbed", config), opened, timeout_s)) as events:
+        call = flows.stream_embed(wire, model, version, wanted)
+        async with aclosing(self._events(call, opened, timeout_s)) as events:
             async for event in events:
                 yield event
 
@@ -135,10 +128,8 @@ class AsyncClient:
     ) -> AsyncGenerator[StreamEvent]:
         """Classifies sound as it comes; see `stream_embed`."""
         wire, opened = await asyncio.to_thread(open_chunks, chunks, sample_rate_hz, channels, encoding)
-        config = pb.StreamClassifyConfig(
-            model=options.selector(model, version), format=wire, options=options.classify_options(**wanted)
-        )
-        async with aclosing(self._events(StreamCall("StreamClassify", config), opened, timeout_s)) as events:
+        call = flows.stream_classify(wire, model, version, wanted)
+        async with aclosing(self._events(call, opened, timeout_s)) as events:
             async for event in events:
                 yield event
 

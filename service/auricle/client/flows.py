@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2
 from auricle.client import options, replies
 from auricle.client.audio import FLUSH, AudioInput, Chunk, UnaryLimits, Whole, chunk_bytes, load
 from auricle.client.files import Long
+from auricle.client.options import ClassifyOptions, EmbedOptions
 from auricle.client.results import (
     Classification,
     ClassifyResult,
@@ -39,6 +40,8 @@ __all__ = [
     "health",
     "model",
     "models",
+    "stream_classify",
+    "stream_embed",
 ]
 
 T = TypeVar("T")
@@ -98,15 +101,16 @@ Flow: TypeAlias = Generator[Step, Any, T]
 
 
 def embed(
-    audio: AudioInput, chosen: pb.ModelSelector, wanted: pb.EmbedOptions, limits: UnaryLimits
+    audio: AudioInput, model: str | None, version: str | None, wanted: EmbedOptions, limits: UnaryLimits
 ) -> Flow[EmbedResult]:
     """Embeds one clip, by one message or, above the limits, by a stream whose answer is the same."""
+    chosen, asked = options.selector(model, version), options.embed_options(**wanted)
     source: Whole | Long = yield Work(lambda: load(audio, limits))
     if isinstance(source, Whole):
-        response = yield Unary("Embed", pb.EmbedRequest(model=chosen, audio=source.audio, options=wanted))
+        response = yield Unary("Embed", pb.EmbedRequest(model=chosen, audio=source.audio, options=asked))
         return replies.embed_result(response)
-    config = pb.StreamEmbedConfig(model=chosen, format=source.format, options=wanted)
-    found = yield from _collect(StreamCall("StreamEmbed", config), source, kinds=("embedding",))
+    call = stream_embed(source.format, model, version, wanted)
+    found = yield from _collect(call, source, kinds=("embedding",))
     return EmbedResult(
         model=found.ready.model,
         version=found.ready.version,
@@ -117,16 +121,17 @@ def embed(
 
 
 def classify(
-    audio: AudioInput, chosen: pb.ModelSelector, wanted: pb.ClassifyOptions, limits: UnaryLimits
+    audio: AudioInput, model: str | None, version: str | None, wanted: ClassifyOptions, limits: UnaryLimits
 ) -> Flow[ClassifyResult]:
     """Classifies one clip; otherwise as `embed`."""
+    chosen, asked = options.selector(model, version), options.classify_options(**wanted)
     source: Whole | Long = yield Work(lambda: load(audio, limits))
     if isinstance(source, Whole):
-        response = yield Unary("Classify", pb.ClassifyRequest(model=chosen, audio=source.audio, options=wanted))
+        response = yield Unary("Classify", pb.ClassifyRequest(model=chosen, audio=source.audio, options=asked))
         return replies.classify_result(response)
-    config = pb.StreamClassifyConfig(model=chosen, format=source.format, options=wanted)
-    kinds = ("classification", "embedding") if wanted.include_embeddings else ("classification",)
-    found = yield from _collect(StreamCall("StreamClassify", config), source, kinds=kinds)
+    call = stream_classify(source.format, model, version, wanted)
+    kinds = ("classification", "embedding") if asked.include_embeddings else ("classification",)
+    found = yield from _collect(call, source, kinds=kinds)
     return ClassifyResult(
         model=found.ready.model,
         version=found.ready.version,
@@ -135,6 +140,18 @@ def classify(
         timing=found.summary.timing,
         embeddings=tuple(found.embeddings),
     )
+
+
+def stream_embed(wire: pb.PcmFormat, model: str | None, version: str | None, wanted: EmbedOptions) -> StreamCall:
+    """Gives the call of a stream in that format."""
+    chosen, asked = options.selector(model, version), options.embed_options(**wanted)
+    return StreamCall("StreamEmbed", pb.StreamEmbedConfig(model=chosen, format=wire, options=asked))
+
+
+def stream_classify(wire: pb.PcmFormat, model: str | None, version: str | None, wanted: ClassifyOptions) -> StreamCall:
+    """As `stream_embed`."""
+    chosen, asked = options.selector(model, version), options.classify_options(**wanted)
+    return StreamCall("StreamClassify", pb.StreamClassifyConfig(model=chosen, format=wire, options=asked))
 
 
 def models(kind: str | None) -> Flow[tuple[ModelInfo, ...]]:

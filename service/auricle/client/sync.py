@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 from google.protobuf.message import Message
 
-from auricle.client import flows, options, replies
+from auricle.client import flows, replies
 from auricle.client.audio import AudioInput, Chunk, UnaryLimits
 from auricle.client.failures import from_rpc_error
 from auricle.client.flows import Collect, Flow, Step, StreamCall, Unary
@@ -22,7 +22,6 @@ from auricle.client.retries import RetryPolicy, TimeLimit
 from auricle.client.streams import Chunks, open_chunks
 from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, Transport, grpc_calls
 from auricle.errors import AuricleError, OptionError, UnavailableError
-from auricle.v1 import auricle_pb2 as pb
 
 __all__ = ["Client"]
 
@@ -100,8 +99,7 @@ class Client:
             timeout_s: seconds for the whole call; None: the client's.
             wanted: see `EmbedOptions`.
         """
-        chosen = options.selector(model, version)
-        return self._run(flows.embed(audio, chosen, options.embed_options(**wanted), self._limits), timeout_s)
+        return self._run(flows.embed(audio, model, version, wanted, self._limits), timeout_s)
 
     def classify(
         self,
@@ -113,8 +111,7 @@ class Client:
         **wanted: Unpack[ClassifyOptions],
     ) -> ClassifyResult:
         """Classifies one clip. As `embed`, with `ClassifyOptions`."""
-        chosen = options.selector(model, version)
-        return self._run(flows.classify(audio, chosen, options.classify_options(**wanted), self._limits), timeout_s)
+        return self._run(flows.classify(audio, model, version, wanted, self._limits), timeout_s)
 
     def stream_embed(
         self,
@@ -144,10 +141,8 @@ class Client:
         Closing the generator cancels the stream. Nothing is sent before its first ``next``.
         """
         wire, opened = open_chunks(chunks, sample_rate_hz, channels, encoding)
-        config = pb.StreamEmbedConfig(
-            model=options.selector(model, version), format=wire, options=options.embed_options(**wanted)
-        )
-        return self._events(StreamCall("StreamEmbed", config), opened, timeout_s)
+        call = flows.stream_embed(wire, model, version, wanted)
+        return self._events(call, opened, timeout_s)
 
     def stream_classify(
         self,
@@ -163,10 +158,8 @@ class Client:
     ) -> Generator[StreamEvent]:
         """Classifies sound as it comes. As `stream_embed`, with `ClassifyOptions`."""
         wire, opened = open_chunks(chunks, sample_rate_hz, channels, encoding)
-        config = pb.StreamClassifyConfig(
-            model=options.selector(model, version), format=wire, options=options.classify_options(**wanted)
-        )
-        return self._events(StreamCall("StreamClassify", config), opened, timeout_s)
+        call = flows.stream_classify(wire, model, version, wanted)
+        return self._events(call, opened, timeout_s)
 
     def models(self, kind: str | None = None, *, timeout_s: float | None = None) -> tuple[ModelInfo, ...]:
         """Lists what is served, labels left out; ``kind``: "embedding" or "classification", None: all."""
