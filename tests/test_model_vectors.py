@@ -1,17 +1,15 @@
-"""Vector arithmetic: normalisation, compact types and cosine similarity, by hand."""
+"""Vector arithmetic: normalisation and compact types, by hand."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from auricle.errors import OptionError
-from auricle.model.vectors import cosine_similarity, l2_normalize, to_float16, to_int8
+from auricle.model.vectors import l2_normalize, to_float16, to_int8
 
 
 def f32(*values: float) -> np.ndarray:
@@ -51,32 +49,3 @@ def test_float16_is_little_endian_and_never_infinite() -> None:
     half = to_float16(f32(1.0, 65504, 65520, 1e30, -1e30))
     assert half.astype("<f2").tobytes() == half.tobytes()
     assert half.tolist() == [1.0, 65504, 65504, 65504, -65504]
-
-
-def test_cosine_by_hand() -> None:
-    assert cosine_similarity(f32(1, 0), f32(1, 1)) == pytest.approx(math.sqrt(0.5), abs=1e-15)
-    assert cosine_similarity(f32(1, 2), f32(-2, -4)) == pytest.approx(-1, abs=1e-15)
-
-
-def test_cosine_of_int8_does_not_overflow() -> None:
-    u = np.full(256, -128, np.int8)
-    assert cosine_similarity(u, u) == 1.0
-
-
-def test_cosine_is_double_precision_past_float32_range() -> None:
-    assert cosine_similarity(f32(1e30, 0), f32(1e30, 0)) == 1.0
-    assert cosine_similarity(f32(1e-30, 0), f32(1e-30, 0)) == pytest.approx(1, abs=1e-15)
-
-
-@pytest.mark.parametrize(
-    ("u", "v", "what"),
-    [
-        (f32(), f32(), "non-empty"),
-        (f32(1), f32(1, 2), r"\(1,\) and \(2,\)"),
-        (f32(1), np.ones(1, np.int8), "float32 and int8"),
-        (f32(0, 0), f32(1, 2), "norm 0"),
-    ],
-)
-def test_cosine_refuses_what_has_none(u: np.ndarray, v: np.ndarray, what: str) -> None:
-    with pytest.raises(OptionError, match=what):
-        cosine_similarity(u, v)

@@ -219,10 +219,10 @@ def test_cosine_similarity_of_floats_and_of_int8() -> None:
 @pytest.mark.parametrize(
     ("u", "v", "message"),
     [
-        (vector(), vector(), "non-empty"),
-        (vector(0, 0), vector(1, 1), "norm 0"),
-        (vector(1, 1), vector(1, 1, 1), "one size"),
-        (vector(1, 1), vector(1, 1, dtype=np.int8), "one type"),
+        (vector(), vector(), "n > 0"),
+        (vector(0, 0), vector(1, 1), "norm is zero"),
+        (vector(1, 1), vector(1, 1, 1), "2 elements with 3"),
+        (vector(1, 1), vector(1, 1, dtype=np.int8), "float32 with one of int8"),
     ],
 )
 def test_vectors_that_cannot_be_compared_are_refused(u: FeatureVector, v: FeatureVector, message: str) -> None:

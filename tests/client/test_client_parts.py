@@ -139,6 +139,8 @@ def test_the_servers_delay_is_never_undercut():
 def test_cosine_is_of_double_precision():
     a = np.array([1e-30, 2e-30], np.float32)
     assert cosine(a, a) == pytest.approx(1.0, abs=1e-15)
+    large = np.array([1e30, 0], np.float32)
+    assert cosine(large, large) == 1.0
     rng = np.random.default_rng(3)
     u, v = rng.normal(size=(2, 1024)).astype(np.float32)
     wide = u.astype(np.float64), v.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Arithmetic on finished vectors: L2 normalisation, the compact types, cosine similarity."""
+"""Arithmetic on finished vectors: L2 normalisation and the compact types."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.errors import OptionError
-
-__all__ = ["cosine_similarity", "l2_normalize", "to_float16", "to_int8"]
+__all__ = ["l2_normalize", "to_float16", "to_int8"]
 
 Floats = NDArray[np.float32]
 
@@ -32,21 +30,3 @@ def to_int8(vector: Floats) -> NDArray[np.int8]:
 def to_float16(vector: Floats) -> NDArray[np.float16]:
     """IEEE half, little-endian; values past +-65504 become the largest half, so that none turns infinite."""
     return np.clip(vector, -65504.0, 65504.0).astype("<f2")
-
-
-def cosine_similarity(u: NDArray[np.generic], v: NDArray[np.generic]) -> float:
-    """u.v / sqrt(|u|^2 |v|^2) in double, of two vectors (n,) of one type, float or int8.
-
-    Raises OptionError: empty, different sizes, one float and one int8, or a zero norm.
-    """
-    if u.size == 0 or v.size == 0:
-        raise OptionError("cosine similarity needs two non-empty vectors")
-    if u.shape != v.shape:
-        raise OptionError(f"cosine similarity needs vectors of one size, not {u.shape} and {v.shape}")
-    if (u.dtype == np.int8) != (v.dtype == np.int8):
-        raise OptionError(f"cosine similarity needs vectors of one type, not {u.dtype} and {v.dtype}")
-    a, b = u.astype(np.float64).ravel(), v.astype(np.float64).ravel()
-    norms = float(np.dot(a, a)) * float(np.dot(b, b))
-    if not norms > 0:
-        raise OptionError("cosine similarity is not defined for a vector of norm 0")
-    return float(np.dot(a, b)) / math.sqrt(norms)

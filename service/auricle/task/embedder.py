@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 
-from auricle.client import TlsOptions
-from auricle.model.vectors import cosine_similarity
+from auricle.client import TlsOptions, cosine
 from auricle.task.base import AudioTask
 from auricle.task.core import BaseOptions
 from auricle.task.failures import plain_errors
@@ -101,7 +100,7 @@ class AudioEmbedder(AudioTask[EmbeddingResult]):
         ValueError: an empty vector, one of norm 0, different sizes, or one float and one int8.
         """
         with plain_errors():
-            return cosine_similarity(u.value, v.value)
+            return cosine(u.value, v.value)
 
     def get_embedding_dimension(self, output_index: int) -> int:
         """Length of the vector at that place in a result; -1 where there is none."""
