@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from pathlib import Path
 
 import grpc
@@ -182,6 +183,35 @@ async def test_a_call_over_the_limit_is_refused_unread_with_the_time_to_come_bac
             await embed(b"\xff this is no EmbedRequest")
         failed = failure(caught.value)
         assert (failed.code, failed.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "STREAM_PROTOCOL")
+
+
+async def test_a_refusal_waits_for_no_message_and_sends_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_embedder(tmp_path / "tiny.onnx")
+    # gRPC itself tries again only where a call ended with its status and nothing else. Under a few ms it hangs.
+    policy = {"maxAttempts": 3, "initialBackoff": "0.02s", "maxBackoff": "0.02s", "backoffMultiplier": 1}
+    policy |= {"retryableStatusCodes": ["RESOURCE_EXHAUSTED"]}
+    retries = json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": policy}]})
+    batch = BatchSettings(max_delay_s=5.0)
+    async with (
+        live_server(tmp_path, admission=AdmissionSettings(calls=1), batch=batch) as running,
+        grpc.aio.insecure_channel(running.server.address, [("grpc.service_config", retries)]) as retrying,
+    ):
+        first = asyncio.ensure_future(running.audio.Embed(pb.EmbedRequest(audio=pcm(noise(1.0)))))
+        while not running.server.admission.calls:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        # A stream to this client, so that it can be opened and never written to.
+        silent = running.channel.stream_unary("/auricle.v1.AudioService/Embed")()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await silent
+        assert failure(caught.value).reason == "TOO_MANY_CALLS"
+        refusals = []
+        refuse = running.server.admission.refusal
+        monkeypatch.setattr(running.server.admission, "refusal", lambda: refusals.append(refuse()) or refusals[-1])
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await retrying.unary_unary("/auricle.v1.AudioService/Embed")(b"")
+        assert failure(caught.value).reason == "TOO_MANY_CALLS"
+        assert len(refusals) == 3
+        first.cancel()
 
 
 async def test_one_clients_streams_are_bounded_over_the_wire(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Admission: what the server takes on, from everyone together and from each client.
 
-A door asks before it reads a request, so that a refusal costs hardly more than an empty call. A place is held until
+A door asks before it takes a request, so that a refusal costs no more than an empty call. A place is held until
 the call ends. A refused call is told when to come back: the times are handed out one after another at the pace at
 which calls end, so that those who were refused do not come back together.
 """
@@ -98,6 +98,19 @@ class Admission:
         """Seconds until the calls in flight have ended, by the pace of late."""
         return self._calls * self._pace_s
 
+    @property
+    def full(self) -> bool:
+        """Whether a unary call would be refused, whoever calls, and by being told when to come back."""
+        return self._calls >= self._settings.calls and not self._draining
+
+    def refusal(self) -> BusyError:
+        """What a unary call gets that comes while it is full, with the next turn to come back."""
+        return BusyError(
+            f"{self._calls} calls are in flight, the limit is {self._settings.calls}; come back after the given delay",
+            reason="TOO_MANY_CALLS",
+            retry_after_s=self._turns.take(self._pace_s),
+        )
+
     def drain(self) -> None:
         """Refuses everything from now on with UnavailableError."""
         self._draining = True
@@ -106,12 +119,8 @@ class Admission:
         """A place for a unary call. BusyError, with the time to come back, where there is none."""
         self._check_open()
         limits = self._settings
-        if self._calls >= limits.calls:
-            raise BusyError(
-                f"{self._calls} calls are in flight, the limit is {limits.calls}; come back after the given delay",
-                reason="TOO_MANY_CALLS",
-                retry_after_s=self._turns.take(self._pace_s),
-            )
+        if self.full:
+            raise self.refusal()
         who = self._find(client) if self._tracks else self._nobody
         if limits.client_calls is not None and who.calls >= limits.client_calls:
             raise BusyError(

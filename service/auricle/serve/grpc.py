@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
-from grpc_status import rpc_status
 
 from auricle.config import ServerSettings, TlsSettings
-from auricle.errors import BusyError, UnavailableError
+from auricle.errors import UnavailableError
 from auricle.serve.admission import Admission, client_of
 from auricle.serve.api import Api
+from auricle.serve.calls import QUIET_S, Calls
 from auricle.serve.payload import RequestT, parse
-from auricle.serve.status import to_status
 from auricle.v1 import auricle_pb2 as pb
 from auricle.v1 import auricle_pb2_grpc as rpc
 
@@ -32,103 +30,47 @@ AUDIO_SERVICE = pb.DESCRIPTOR.services_by_name["AudioService"].full_name
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 ENVELOPE_BYTES = 1024 * 1024
-QUIET_S = 0.1
-LINGER_S = 1.0
-REFUSALS_KEPT = 1024
+WINDOW_BYTES = 256 * 1024
 
 
-class _Calls:
-    """Calls in flight: what each raises becomes its status, and what outlives the grace period ends."""
+class _AudioService(grpc.GenericRpcHandler):
+    """AudioService's methods. Unary requests come as bytes: a large one's sound is taken from them as it is.
 
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._refusals: dict[tuple[str, float | None], grpc.Status] = {}
-        self._ended = False
-        self._last = 0.0
-        self._idle = asyncio.Event()
-        self._idle.set()
+    gRPC asks for a call's handler before it takes the message. While admission is full it gets one that refuses
+    without a message, and without an exception, whose traceback would keep the call alive until the next collection.
+    """
 
-    @contextmanager
-    def track(self) -> Iterator[None]:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._tasks.discard(task)
-            self._last = time.monotonic()
-            if not self._tasks:
-                self._idle.set()
-
-    async def wait(self, grace_s: float) -> None:
-        """Until all have ended; after ``grace_s`` those that are left are ended with UNAVAILABLE."""
-        try:
-            await asyncio.wait_for(self._idle.wait(), grace_s)
-        except TimeoutError:
-            self._ended = True
-            for task in list(self._tasks):
-                task.cancel()
-            await self._idle.wait()
-
-    async def settle(self) -> None:
-        """Returns once no call has come for a moment, or after ``LINGER_S``.
-
-        What arrives while the transport closes is cut off by gRPC as CANCELLED; until then Admission refuses it
-        with UNAVAILABLE, which clients know how to send elsewhere.
-        """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_S):
-                while (left_s := self._last + QUIET_S - time.monotonic()) > 0:  # noqa: ASYNC110 - later calls move it
-                    await asyncio.sleep(left_s)
-
-    async def one(self, context: grpc.aio.ServicerContext[Any, Any], answer: Awaitable[T]) -> T:
-        """Awaits a unary answer."""
-        with self.track():
-            try:
-                return await answer
-            except (Exception, asyncio.CancelledError) as error:
-                await self._abort(context, error)
-        raise AssertionError("abort returned")
-
-    async def many(self, context: grpc.aio.ServicerContext[Any, Any], answers: AsyncGenerator[Any, None]) -> None:
-        """Writes a stream's answers as they come; a client that reads slowly slows the stream."""
-        with self.track():
-            try:
-                async with aclosing(answers):
-                    async for answer in answers:
-                        await context.write(answer)
-            except (Exception, asyncio.CancelledError) as error:
-                await self._abort(context, error)
-
-    async def _abort(self, context: grpc.aio.ServicerContext[Any, Any], error: BaseException) -> None:
-        if isinstance(error, asyncio.CancelledError):
-            if not self._ended:
-                raise error
-            error = UnavailableError("the server shut down before the call ended", reason="DRAINING")
-        await context.abort_with_status(self._status(error))
-
-    def _status(self, error: BaseException) -> grpc.Status:
-        if not isinstance(error, BusyError):
-            return rpc_status.to_status(to_status(error))
-        # Under overload one refusal is like another, and must cost next to nothing.
-        key = (error.message, error.retry_after_s)
-        status = self._refusals.get(key)
-        if status is None:
-            if len(self._refusals) >= REFUSALS_KEPT:
-                self._refusals.clear()
-            status = self._refusals[key] = rpc_status.to_status(to_status(error))
-        return status
-
-
-class _AudioService:
-    """AudioService's methods. Unary requests come as bytes, so that a call that is refused is never parsed."""
-
-    def __init__(self, api: Api, admission: Admission, calls: _Calls) -> None:
+    def __init__(self, api: Api, admission: Admission, calls: Calls) -> None:
         self._api = api
         self._admission = admission
         self._calls = calls
+        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+        self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            f"/{AUDIO_SERVICE}/Embed": unary(self.embed, None, pb.EmbedResponse.SerializeToString),
+            f"/{AUDIO_SERVICE}/Classify": unary(self.classify, None, pb.ClassifyResponse.SerializeToString),
+            f"/{AUDIO_SERVICE}/StreamEmbed": stream(
+                self.stream_embed, pb.StreamEmbedRequest.FromString, pb.StreamEmbedResponse.SerializeToString
+            ),
+            f"/{AUDIO_SERVICE}/StreamClassify": stream(
+                self.stream_classify, pb.StreamClassifyRequest.FromString, pb.StreamClassifyResponse.SerializeToString
+            ),
+        }
+        # As a stream's, it is called before there is a message and need not write one.
+        self._refusing: grpc.RpcMethodHandler[Any, Any] = stream(self.refuse)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler of a call; None where the method is another service's."""
+        handler = self._methods.get(handler_call_details.method)
+        if handler is not None and not handler.request_streaming and self._admission.full:
+            return self._refusing
+        return handler
+
+    async def refuse(self, _: Any, context: Any) -> None:
+        """Ends a call for which there is no place with its status alone."""
+        status = self._calls.status(self._admission.refusal())
+        context.set_code(status.code)
+        context.set_details(status.details)
+        context.set_trailing_metadata(status.trailing_metadata)
 
     async def embed(self, request: bytes, context: Any) -> pb.EmbedResponse:
         return await self._calls.one(context, self._unary(request, context, pb.EmbedRequest, self._api.embed))
@@ -160,24 +102,9 @@ class _AudioService:
                 async for result in results:
                     yield result
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The methods under the contract's names."""
-        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
-        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "Embed": unary(self.embed, None, pb.EmbedResponse.SerializeToString),
-            "Classify": unary(self.classify, None, pb.ClassifyResponse.SerializeToString),
-            "StreamEmbed": stream(
-                self.stream_embed, pb.StreamEmbedRequest.FromString, pb.StreamEmbedResponse.SerializeToString
-            ),
-            "StreamClassify": stream(
-                self.stream_classify, pb.StreamClassifyRequest.FromString, pb.StreamClassifyResponse.SerializeToString
-            ),
-        }
-        return grpc.method_handlers_generic_handler(AUDIO_SERVICE, methods)
-
 
 class _ModelService(rpc.ModelServiceServicer):
-    def __init__(self, api: Api, calls: _Calls) -> None:
+    def __init__(self, api: Api, calls: Calls) -> None:
         self._api = api
         self._calls = calls
 
@@ -192,12 +119,12 @@ class GrpcServer:
     """Serves an Api. ``start`` binds and listens; ``stop`` drains."""
 
     def __init__(self, api: Api, admission: Admission, settings: ServerSettings) -> None:
-        self._calls = _Calls()
+        self._calls = Calls()
         self._settings = settings
         self._health = health.aio.HealthServicer()
         self._models: set[str] = set()
         self._server = grpc.aio.server(options=_options(settings))
-        self._server.add_generic_rpc_handlers((_AudioService(api, admission, self._calls).handler(),))
+        self._server.add_generic_rpc_handlers((_AudioService(api, admission, self._calls),))
         rpc.add_ModelServiceServicer_to_server(_ModelService(api, self._calls), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (AUDIO_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME, REFLECTION_V1)
@@ -246,6 +173,10 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.limits.content_bytes + ENVELOPE_BYTES),
         ("grpc.max_send_message_length", -1),
+        # Else each chunk of a stream is answered by a ping that measures the link, a quarter of what it costs to come.
+        # Windows then do not grow with the link: a larger message takes a round trip or two more.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
         # Two servers on one port would share its connections in silence.
         ("grpc.so_reuseport", 0),
         # Half-open connections are found by pings, and clients may ping too.

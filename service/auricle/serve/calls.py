@@ -1,0 +1,109 @@
+"""Calls in flight: what each raises becomes its status, and what outlives the grace period ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from typing import Any, TypeVar
+
+import grpc
+from grpc_status import rpc_status
+
+from auricle.errors import BusyError, UnavailableError
+from auricle.serve.status import to_status
+
+__all__ = ["QUIET_S", "Calls"]
+
+T = TypeVar("T")
+
+QUIET_S = 0.1
+LINGER_S = 1.0
+REFUSALS_KEPT = 1024
+
+
+class Calls:
+    """The calls of one server."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._refusals: dict[tuple[str, float | None], grpc.Status] = {}
+        self._ended = False
+        self._last = 0.0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def track(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._tasks.discard(task)
+            self._last = time.monotonic()
+            if not self._tasks:
+                self._idle.set()
+
+    async def wait(self, grace_s: float) -> None:
+        """Until all have ended; after ``grace_s`` those that are left are ended with UNAVAILABLE."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), grace_s)
+        except TimeoutError:
+            self._ended = True
+            for task in list(self._tasks):
+                task.cancel()
+            await self._idle.wait()
+
+    async def settle(self) -> None:
+        """Returns once no call has come for a moment, or after ``LINGER_S``.
+
+        What arrives while the transport closes is cut off by gRPC as CANCELLED; until then Admission refuses it
+        with UNAVAILABLE, which clients know how to send elsewhere.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while (left_s := self._last + QUIET_S - time.monotonic()) > 0:  # noqa: ASYNC110 - later calls move it
+                    await asyncio.sleep(left_s)
+
+    async def one(self, context: grpc.aio.ServicerContext[Any, Any], answer: Awaitable[T]) -> T:
+        """Awaits a unary answer."""
+        with self.track():
+            try:
+                return await answer
+            except (Exception, asyncio.CancelledError) as error:
+                await self._abort(context, error)
+        raise AssertionError("abort returned")
+
+    async def many(self, context: grpc.aio.ServicerContext[Any, Any], answers: AsyncGenerator[Any, None]) -> None:
+        """Writes a stream's answers as they come; a client that reads slowly slows the stream."""
+        with self.track():
+            try:
+                async with aclosing(answers):
+                    async for answer in answers:
+                        await context.write(answer)
+            except (Exception, asyncio.CancelledError) as error:
+                await self._abort(context, error)
+
+    async def _abort(self, context: grpc.aio.ServicerContext[Any, Any], error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            if not self._ended:
+                raise error
+            error = UnavailableError("the server shut down before the call ended", reason="DRAINING")
+        await context.abort_with_status(self.status(error))
+
+    def status(self, error: BaseException) -> grpc.Status:
+        """What a failed call ends with."""
+        if not isinstance(error, BusyError):
+            return rpc_status.to_status(to_status(error))
+        # Under overload one refusal is like another, and must cost next to nothing.
+        key = (error.message, error.retry_after_s)
+        status = self._refusals.get(key)
+        if status is None:
+            if len(self._refusals) >= REFUSALS_KEPT:
+                self._refusals.clear()
+            status = self._refusals[key] = rpc_status.to_status(to_status(error))
+        return status
