@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -15,6 +13,7 @@ import pytest
 
 from auricle import errors
 from auricle.client import AsyncClient, Client, Pcm, Ready, RetryPolicy, SegmentResult, TlsOptions
+from certificate import write_certificate
 from client_server import RATE_HZ, SEGMENT, Toy, info, serving, status
 
 SOUND = Pcm(np.arange(SEGMENT, dtype=np.int16), RATE_HZ)
@@ -185,13 +184,8 @@ def test_a_transport_takes_the_servers_place():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-keyout", "key.pem", "-out", "cert.pem"]
-    command += ["-subj", "/CN=auricle.test", "-addext", "subjectAltName=DNS:auricle.test"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    write_certificate(folder, "DNS:auricle.test")
     return folder
 
 

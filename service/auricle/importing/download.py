@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from auricle.errors import BundleError, NotFoundError, OptionError, UnavailableError
 
@@ -136,7 +136,7 @@ def _transfer(remote: Remote, file: BinaryIO, there: int, etag: Path, progress: 
             headers["If-Range"] = known
     request = urllib.request.Request(remote.url, headers=headers)
     try:
-        answer = urllib.request.urlopen(request, timeout=TIME_LIMIT_S)
+        answer = urllib.request.build_opener(_Redirects).open(request, timeout=TIME_LIMIT_S)
     except urllib.error.HTTPError as error:
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and there:
             error.close()
@@ -158,6 +158,20 @@ def _transfer(remote: Remote, file: BinaryIO, there: int, etag: Path, progress: 
             progress("download", there, size)
     file.flush()
     return size is None or there == size
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows no way from https:// to anything else, and shows no other host what is for this one."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        there = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if there is not None and req.type == "https" and there.type != "https":
+            raise urllib.error.HTTPError(newurl, code, f"a way to {newurl}, which is not https://", headers, fp)
+        if there is not None and there.host != req.host:
+            there.remove_header("Authorization")
+        return there
 
 
 def _check(remote: Remote, part: Path) -> None:
