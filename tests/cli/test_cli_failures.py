@@ -26,6 +26,7 @@ from models import write_embedder
         (["embed", "{clip}", "--server", "127.0.0.1:1", "--tls-key", "x"], 3, "go together"),
         (["embed", "{clip}", "--models", "/nonexistent"], 4, "auricle models pull voice"),
         (["embed", "{clip}", "--timeout-s", "1e-6"], 5, "time limit"),
+        (["health", "--server", "127.0.0.1:1"], 5, "auricle serve"),
         (["embed"], 2, "Missing argument"),
         (["embed", "{clip}", "--pooling", "median"], 2, "median"),
         (["sing"], 2, "No such command"),

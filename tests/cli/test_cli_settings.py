@@ -91,7 +91,7 @@ def test_flags_become_settings(run: Any, monkeypatch: Any, tmp_path: Path) -> No
 def test_every_command_has_help_with_an_example(run: Any) -> None:
     for words in (
         [],
-        *([each] for each in ("serve", "embed", "classify", "compare", "verify", "stream", "models")),
+        *([each] for each in ("serve", "embed", "classify", "compare", "verify", "stream", "models", "health")),
         *(["models", each] for each in ("list", "show", "pull", "remove")),
     ):
         ran = run(*words, "--help")
@@ -129,3 +129,11 @@ def test_serve_serves_and_drains_at_sigterm(embedders: Path, clips: list[Path], 
     assert process.returncode == 0
     assert out == ""
     assert [json.loads(line)["event"] for line in err.splitlines()][-1] == "stopped"
+
+
+def test_health_tells_of_a_server_and_of_a_model(run: Any, address: str) -> None:
+    assert (run("health", "--server", address).out, run("health", "--server", address).code) == ("SERVING\n", 0)
+    (line,) = run("health", "--model", "tones", "--json", env={"AURICLE_SERVER": address}).lines
+    assert line == {"server": address, "model": "tones", "status": "SERVING"}
+    ran = run("health", "--server", address, "--model", "nobody")
+    assert (ran.code, ran.out) == (4, "")

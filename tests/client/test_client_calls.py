@@ -153,7 +153,7 @@ def test_models_are_records(client):
 def test_health_is_a_word(client):
     assert client.call("health") == "SERVING"
     assert client.call("health", "auricle.model/old") == "NOT_SERVING"
-    with pytest.raises(errors.NotFoundError):
+    with pytest.raises(errors.NotFoundError, match="no service or model of that name"):
         client.call("health", "nobody")
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": ("auricle.cli.likeness", "Whether two clips are of the same voice."),
     "stream": ("auricle.cli.live", "Answers segment by segment, as fast as possible or in real time."),
     "models": ("auricle.cli.models", "List, show, pull, import or remove models."),
+    "health": ("auricle.cli.health", "Whether a server, or one of its models, serves."),
     "bench": ("auricle.cli.bench", "The batch size and threads that serve a model fastest."),
     "train": ("auricle.cli.train", "Make a classifier of a folder of sounds."),
 }

@@ -74,6 +74,9 @@ def _without_details(code: str, text: str, target: str, timeout_s: float | None)
         return errors.LimitError(
             f"{target} takes no message of this size: {text}; stream the audio instead", reason="MESSAGE_SIZE"
         )
+    if code == "NOT_FOUND":
+        # Of the health service, which says no more.
+        return errors.NotFoundError(f"{target} knows no service or model of that name")
     if code == "UNIMPLEMENTED":
         return AuricleError(f"{target} has no such service: {text}; is it an auricle server?", reason=code)
     known = _BY_CODE.get(code)
