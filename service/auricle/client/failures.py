@@ -50,7 +50,9 @@ def from_rpc_error(error: grpc.RpcError, *, target: str, timeout_s: float | None
         timeout_s: the call's time limit, for messages.
     """
     code = error.code().name if hasattr(error, "code") else "UNKNOWN"
-    text = (error.details() if hasattr(error, "details") else None) or str(error)
+    # The health service gives the code and no word.
+    wordless = f"{target} knows no service or model of that name" if code == "NOT_FOUND" else str(error)
+    text = (error.details() if hasattr(error, "details") else None) or wordless
     info, keywords = _details(error)
     if info is None:
         return _without_details(code, text, target, timeout_s)
@@ -74,9 +76,6 @@ def _without_details(code: str, text: str, target: str, timeout_s: float | None)
         return errors.LimitError(
             f"{target} takes no message of this size: {text}; stream the audio instead", reason="MESSAGE_SIZE"
         )
-    if code == "NOT_FOUND":
-        # Of the health service, which says no more.
-        return errors.NotFoundError(f"{target} knows no service or model of that name")
     if code == "UNIMPLEMENTED":
         return AuricleError(f"{target} has no such service: {text}; is it an auricle server?", reason=code)
     known = _BY_CODE.get(code)
