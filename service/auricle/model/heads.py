@@ -27,7 +27,7 @@ class Dequantize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class HeadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One head as the bundle's JSON holds it; see DESIGN of the bundle in docs/bundle.md."""
+    """One head as the bundle's JSON holds it; see docs/bundle.md."""
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
     tensor: str
