@@ -42,11 +42,11 @@ $(VENV)/.test: $(VENV)/.run
 
 # Extras whose tests skip without them.
 $(VENV)/.test-all: $(VENV)/.test
-	$(call install_extra,hub mic peers tflite train)
+	$(call install_extra,hub mic peers tflite train voices)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.run
-	$(call install_extra,train)
+	$(call install_extra,train voices)
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test
