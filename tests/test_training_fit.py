@@ -6,7 +6,7 @@ import numpy as np
 
 from auricle.training import digits
 from auricle.training.augment import Augmentation
-from auricle.training.fit import Fitting, _ahead, _batch, _order, _rate
+from auricle.training.fit import Fitting, _ahead, _Batches, _order, _rate
 from auricle.training.network import BANDS, FRAMES
 from auricle.training.planes import Planes
 
@@ -31,9 +31,9 @@ def test_batches_of_sounds_and_of_backgrounds_alone_are_learned() -> None:
     assert recipe.features is not None
     noises = np.full((2, FRAMES, BANDS), -50.0, np.float32)
     store, labels, targets = planes(4), np.array([0, 1, 0, 1]), np.eye(3, dtype=np.float32)
+    batches = _Batches(store, labels, targets, noises, recipe.features, Augmentation(), 2, generator)
     for sounds, empty in ((np.array([0, 3]), 0), (np.array([1]), 2), (np.array([], np.int64), 3)):
-        picked = (sounds, empty)
-        x, y = _batch(store, picked, labels, targets, noises, recipe.features, Augmentation(), 2, generator)
+        x, y = batches.make(sounds, empty)
         assert x.shape == (len(sounds) + empty, FRAMES, BANDS)
         assert np.isfinite(x).all()
         assert y.argmax(1).tolist() == [*labels[sounds], *[2] * empty]

@@ -29,6 +29,7 @@ class Augmentation:
     """Ranges that are drawn from, evenly, and chances from 0 to 1.
 
     Attributes:
+        blending: chance that a sound is blended with another of its label; ``blend``: the other's greatest share.
         tempo: factor on the speed at which frames pass, pitch unchanged.
         formants: factor on the frequencies of the envelope: the length of a vocal tract.
         pitch: factor on the frequencies of the fine structure.
@@ -50,6 +51,8 @@ class Augmentation:
         mask_bands, mask_frames: the widest of them.
     """
 
+    blending: float = 0.5
+    blend: float = 0.5
     tempo: Range = (0.7, 1.35)
     formants: Range = (0.92, 1.09)
     pitch: Range = (0.8, 1.3)
@@ -59,11 +62,11 @@ class Augmentation:
     echoing: float = 0.2
     echo_db: Range = (-25.0, 0.0)
     decay_db: Range = (2.0, 12.0)
-    hissing: float = 0.3
-    hiss_snr_db: Range = (10.0, 40.0)
-    murmuring: float = 0.4
-    noisy: float = 0.4
-    snr_db: Range = (3.0, 40.0)
+    hissing: float = 0.5
+    hiss_snr_db: Range = (3.0, 38.0)
+    murmuring: float = 0.3
+    noisy: float = 0.5
+    snr_db: Range = (2.0, 40.0)
     response_db: float = 3.0
     tilt_db: float = 10.0
     peak_db: Range | None = (-50.0, -20.0)
@@ -77,6 +80,7 @@ class Augmentation:
 
 # Draws nothing: every example is as it was recorded.
 STILL = Augmentation(
+    blending=0.0,
     tempo=(1.0, 1.0),
     formants=(1.0, 1.0),
     pitch=(1.0, 1.0),

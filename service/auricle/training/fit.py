@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from auricle.frontend import FeatureSpec
 from auricle.training.augment import Augmentation, augment
+from auricle.training.blending import blended
 from auricle.training.network import need_keras
 from auricle.training.planes import SILENCE_DB, Planes
 
@@ -92,10 +93,8 @@ def fit(
     loss = keras.losses.CategoricalCrossentropy()
     model.compile(optimizer=keras.optimizers.Adam(settings.rate), loss=loss, metrics=["accuracy"])
     eye = np.eye(classes, dtype=np.float32) * (1 - settings.smoothing) + settings.smoothing / classes
-    made = _ahead(
-        _batch(planes, picked, labels, eye, noises, spec, augmentation, background, generator)
-        for picked in _order(by_source, extra, settings, generator)
-    )
+    batches = _Batches(planes, labels[planes.source], eye, noises, spec, augmentation, background, generator)
+    made = _ahead(batches.make(*picked) for picked in _order(by_source, extra, settings, generator))
     history, step = [], 0
     for number in range(1, settings.epochs + 1):
         figures: list[tuple[float, float, int]] = []
@@ -133,64 +132,80 @@ def _order(
             yield sounds, len(chosen) - len(sounds)
 
 
-def _batch(
-    planes: Planes,
-    picked: tuple[NDArray[np.int64], int],
-    labels: NDArray[np.int64],
-    targets: Floats,
-    noises: Floats,
-    spec: FeatureSpec,
-    augmentation: Augmentation,
-    background: int | None,
-    generator: np.random.Generator,
-) -> Batch:
-    sounds, empty = picked
-    parts: list[Batch] = []
-    if len(sounds):
-        x = augment(planes, sounds, noises, spec, augmentation, generator)
-        parts.append((x, targets[labels[planes.source[sounds]]]))
-    if background is not None and empty:
-        x = _backgrounds(empty, noises, planes, spec, augmentation, generator)
-        parts.append((x, np.tile(targets[background], (empty, 1))))
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
-
-
 def _rate(step: int, steps: int, settings: Fitting) -> float:
     if step < steps:
         return settings.rate * (step + 1) / steps
     return settings.rate * 0.5 * (1 + math.cos(math.pi * (step - steps) / max(1, steps * (settings.epochs - 1))))
 
 
-def _backgrounds(
-    count: int,
-    noises: Floats,
-    planes: Planes,
-    spec: FeatureSpec,
-    augmentation: Augmentation,
-    generator: np.random.Generator,
-) -> Floats:
-    """Silence, noises at any level, and the mere beginnings and ends of sounds: a stream's windows have all of them."""
-    frames, bands = noises.shape[1:]
-    own = noises[generator.integers(len(noises), size=count)] + generator.uniform(-70, 0, (count, 1, 1)).astype(
-        np.float32
-    )
-    rows = np.full(count, frames)
-    kind = generator.random(count)
-    for index in np.flatnonzero(kind < 0.25):
-        pick = int(generator.integers(len(planes)))
-        kept = max(1, int(planes.rows[pick] * generator.uniform(0.05, 0.25)))
-        own[index] = SILENCE_DB
-        if generator.random() < 0.5:
-            own[index, -kept:] = planes.db[pick, :kept]
-        else:
-            own[index, :kept] = planes.db[pick, planes.rows[pick] - kept : planes.rows[pick]]
-    own[kind > 0.97] = SILENCE_DB
-    made = Planes(
-        db=own.astype(np.float16),
-        rows=rows,
-        edge=np.full(count, float(bands), np.float32),
-        source=np.zeros(count, np.int64),
-        first=np.zeros(count, bool),
-    )
-    still = replace(augmentation, tempo=(1.0, 1.0), crop=0.0, served=1.0, peak_db=None)
-    return augment(made, np.arange(count), noises, spec, still, generator)
+class _Batches:
+    """Makes batches: the sounds that were picked, each made another, and backgrounds beside them."""
+
+    def __init__(
+        self,
+        planes: Planes,
+        labels: NDArray[np.int64],
+        targets: Floats,
+        noises: Floats,
+        spec: FeatureSpec,
+        augmentation: Augmentation,
+        background: int | None,
+        generator: np.random.Generator,
+    ) -> None:
+        self._planes = planes
+        self._labels = labels
+        self._by_label = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
+        self._targets = targets
+        self._noises = noises
+        self._spec = spec
+        self._augmentation = augmentation
+        self._background = background
+        self._generator = generator
+
+    def make(self, sounds: NDArray[np.int64], empty: int) -> Batch:
+        """Features f32 (n, frames, bands) and targets f32 (n, classes) of planes and of as many backgrounds."""
+        parts: list[Batch] = []
+        if len(sounds):
+            blends = blended(self._planes, sounds, *self._partners(sounds))
+            parts.append((self._augmented(blends, self._augmentation), self._targets[self._labels[sounds]]))
+        if self._background is not None and empty:
+            parts.append((self._backgrounds(empty), np.tile(self._targets[self._background], (empty, 1))))
+        return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+
+    def _partners(self, sounds: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """For each sound another of its label and that one's share; background is not a word that voices share."""
+        settings, count = self._augmentation, len(sounds)
+        others = np.array([self._generator.choice(self._by_label[int(label)]) for label in self._labels[sounds]])
+        chosen = (self._generator.random(count) < settings.blending) & (self._labels[sounds] != self._background)
+        return others, np.where(chosen, self._generator.uniform(0.0, settings.blend, count), 0.0)
+
+    def _augmented(self, planes: Planes, settings: Augmentation) -> Floats:
+        return augment(planes, np.arange(len(planes)), self._noises, self._spec, settings, self._generator)
+
+    def _backgrounds(self, count: int) -> Floats:
+        """Silence, noises at any level, mere beginnings and ends of sounds: a stream's windows have all of them."""
+        planes, noises, generator = self._planes, self._noises, self._generator
+        frames, bands = noises.shape[1:]
+        own = noises[generator.integers(len(noises), size=count)] + generator.uniform(-70, 0, (count, 1, 1)).astype(
+            np.float32
+        )
+        rows = np.full(count, frames)
+        kind = generator.random(count)
+        for index in np.flatnonzero(kind < 0.25):
+            pick = int(generator.integers(len(planes)))
+            kept = max(1, int(planes.rows[pick] * generator.uniform(0.05, 0.25)))
+            own[index] = SILENCE_DB
+            if generator.random() < 0.5:
+                own[index, -kept:] = planes.db[pick, :kept]
+            else:
+                own[index, :kept] = planes.db[pick, planes.rows[pick] - kept : planes.rows[pick]]
+        own[kind > 0.97] = SILENCE_DB
+        made = Planes(
+            db=own.astype(np.float16),
+            rows=rows,
+            edge=np.full(count, float(bands), np.float32),
+            source=np.zeros(count, np.int64),
+            first=np.zeros(count, bool),
+        )
+        still = replace(self._augmentation, tempo=(1.0, 1.0), crop=0.0, served=1.0, peak_db=None)
+        return self._augmented(made, still)
