@@ -3,12 +3,15 @@
     python scripts/train_digits.py [--data DIR] [--out FILE] [--epochs N] [--seed N]
 
 It learns from takes 5 to 49 of every speaker; takes 0 to 4, the data set's own test share, are what it is measured on.
+Synthetic voices say the digits and other words beside them: the network learns from these alone first, then from all.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from auricle.model.bundled import bundled_dir
 from auricle.training import digits
 from auricle.training.export import onnx_bytes
+from auricle.training.fit import Epoch
 from auricle.training.network import need_keras, read_weights
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "fsdd"
@@ -41,16 +45,15 @@ def main() -> None:
     tested = [clip for clip in clips if int(clip.path.stem.split("_")[2]) < TEST_TAKES]
     console.print(f"{len(learned)} clips to learn from, {len(tested)} to measure with")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        reading = bar.add_task("spectra", total=len(learned))
-        planes = digits.store(learned, seed=asked.seed, on_clip=lambda: bar.advance(reading))
+    with tempfile.TemporaryDirectory() as scratch, Progress(*columns, console=console) as bar:
+        spoken = digits.voices(Path(scratch), seed=asked.seed)
+        taught = [*learned, *spoken]
+        reading = bar.add_task("spectra", total=len(taught))
+        planes = digits.store(taught, seed=asked.seed, on_clip=lambda: bar.advance(reading))
         fitting = replace(digits.FITTING, epochs=asked.epochs, seed=asked.seed)
-        task = bar.add_task("epochs", total=fitting.epochs)
+        start = digits.prepare(planes, taught, seed=asked.seed, on_epoch=_shown(bar, "voices", digits.PREPARING.epochs))
         model, history = digits.train(
-            planes,
-            learned,
-            fitting=fitting,
-            on_epoch=lambda epoch: bar.update(task, completed=epoch.number, description=f"loss {epoch.loss:.3f}"),
+            planes, taught, fitting=fitting, start=start, on_epoch=_shown(bar, "all", fitting.epochs)
         )
     scores = digits.scores(model, tested)
     said = [digits.LABELS[best] for best in scores.argmax(1)]
@@ -63,6 +66,12 @@ def main() -> None:
         f"of the takes held out {accuracy:.1%} are right; mistakes: {', '.join(wrong) or 'none'}",
         highlight=False,
     )
+
+
+def _shown(bar: Progress, name: str, epochs: int) -> Callable[[Epoch], None]:
+    """A bar of its own for some epochs, with the loss beside it."""
+    task = bar.add_task(name, total=epochs)
+    return lambda epoch: bar.update(task, completed=epoch.number, description=f"{name}, loss {epoch.loss:.3f}")
 
 
 if __name__ == "__main__":

@@ -46,6 +46,15 @@ def trained(clips: list[Clip], seed: int, epochs: int) -> keras.Model:
     return model
 
 
+def test_learning_starts_from_the_network_that_is_given(tones: list[Clip]) -> None:
+    start, planes = build(len(digits.LABELS), dense_units=digits.DENSE_UNITS), digits.store(tones[:4], seed=1)
+    still = replace(digits.FITTING, epochs=1, rate=0.0)
+    for given, same in ((start, True), (None, False)):
+        model, _ = digits.train(planes, tones, fitting=still, start=given)
+        kernels = [each.get_layer("conv_1").get_weights()[0] for each in (model, start)]
+        assert np.array_equal(*kernels) == same
+
+
 def test_the_bundles_scores_are_keras_scores(tmp_path: Path, tones: list[Clip]) -> None:
     model, generator = build(11, dense_units=40), np.random.default_rng(6)
     for layer in model.layers:

@@ -23,6 +23,8 @@ from auricle.training.network import FRAMES, build
 from auricle.training.noises import KINDS, make_noise
 from auricle.training.planes import Planes, make_planes
 from auricle.training.sounds import Recipe, cut
+from auricle.training.vocabulary import scripts, variants
+from auricle.training.voices import GROUP, speak
 
 if TYPE_CHECKING:
     import keras
@@ -32,13 +34,16 @@ __all__ = [
     "BACKGROUND",
     "FITTING",
     "LABELS",
+    "PREPARING",
     "bundle",
     "find",
     "noises",
+    "prepare",
     "recipe",
     "scores",
     "store",
     "train",
+    "voices",
 ]
 
 Floats = NDArray[np.float32]
@@ -51,8 +56,16 @@ DENSE_UNITS = 512
 FLOOR = 1e-5
 SPEEDS = (0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25)
 VARIANTS = 10
+# Synthetic voices: takes of each digit and of other words, and variants of a take, which needs fewer than a recording.
+TAKES = 250
+OTHER_TAKES = 1000
+TAKE_VARIANTS = 3
+# Half of them as narrow as the recordings, so that the width says nothing about the word.
+TAKE_RATES_HZ = (8000, 22050)
 NOISES = 300
-FITTING = Fitting(epochs=40)
+# The voices alone first, then everything.
+PREPARING = Fitting(epochs=14)
+FITTING = Fitting(epochs=10)
 AUGMENTATION = Augmentation()
 
 
@@ -99,9 +112,21 @@ def find(folder: Path) -> list[Clip]:
     return clips
 
 
+def voices(folder: Path, *, seed: int, on_clip: Callable[[], None] = lambda: None) -> list[Clip]:
+    """Clips of synthetic voices, written to ``folder``: the digits, and other words as background.
+
+    Raises InvalidArgumentError where there is no synthesizer.
+    """
+    background = LABELS[BACKGROUND]
+    spoken = scripts(background)
+    takes = {label: OTHER_TAKES if label == background else TAKES for label in spoken}
+    return speak(folder, spoken, takes, variants=variants(), rates_hz=TAKE_RATES_HZ, seed=seed, on_clip=on_clip)
+
+
 def store(clips: Sequence[Clip], *, seed: int, on_clip: Callable[[], None] = lambda: None) -> Planes:
     """The planes of the clips at all the speeds, before augmentation."""
-    return make_planes(clips, _features(), length=FRAMES, speeds=SPEEDS, per_clip=VARIANTS, seed=seed, on_clip=on_clip)
+    counts = [TAKE_VARIANTS if clip.group == GROUP else VARIANTS for clip in clips]
+    return make_planes(clips, _features(), length=FRAMES, speeds=SPEEDS, per_clip=counts, seed=seed, on_clip=on_clip)
 
 
 def noises(seed: int) -> Floats:
@@ -116,17 +141,32 @@ def noises(seed: int) -> Floats:
     )
 
 
+def prepare(
+    planes: Planes, clips: Sequence[Clip], *, seed: int, on_epoch: Callable[[Epoch], None] = lambda epoch: None
+) -> keras.Model:
+    """A network that has heard only the synthetic voices among the clips: where ``train`` may start."""
+    own = planes.of([index for index, clip in enumerate(clips) if clip.group == GROUP])
+    return train(own, clips, fitting=replace(PREPARING, seed=seed), on_epoch=on_epoch)[0]
+
+
 def train(
     planes: Planes,
     clips: Sequence[Clip],
     *,
     fitting: Fitting = FITTING,
     augmentation: Augmentation = AUGMENTATION,
+    start: keras.Model | None = None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> tuple[keras.Model, list[Epoch]]:
-    """A fitted network, and how it learned. ``planes.source`` counts in ``clips``."""
+    """A fitted network, and how it learned. ``planes.source`` counts in ``clips``.
+
+    Args:
+        start: a network of this kind whose weights are the first ones; None: random ones.
+    """
     seed_everything(fitting.seed)
     model = build(len(LABELS), dense_units=DENSE_UNITS)
+    if start is not None:
+        model.set_weights(start.get_weights())
     labels = np.array([LABELS.index(clip.label) for clip in clips])
     history = fit(
         model,

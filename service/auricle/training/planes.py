@@ -66,7 +66,7 @@ def make_planes(
     *,
     length: int,
     speeds: Sequence[float],
-    per_clip: int,
+    per_clip: int | Sequence[int],
     seed: int,
     cache: FeatureCache | None = None,
     on_clip: Callable[[], None] = lambda: None,
@@ -75,12 +75,16 @@ def make_planes(
 
     A speed changes pitch, formants and tempo alike, as resampling does. Every variant but the first starts at a
     random sample within a hop, so that frames fall on the sound in all ways.
+
+    Args:
+        per_clip: 1 or more, of all clips or of each.
     """
     generator, cache = np.random.default_rng(seed), cache or FeatureCache()
     low = replace(spec, floor=1e-10, normalization="none", norm_epsilon=0.0)
+    counts = [per_clip] * len(clips) if isinstance(per_clip, int) else per_clip
     found = []
-    for clip in clips:
-        drawn = [1.0, *generator.choice(np.asarray(speeds), per_clip - 1, replace=per_clip - 1 > len(speeds))]
+    for clip, count in zip(clips, counts, strict=True):
+        drawn = [1.0, *generator.choice(np.asarray(speeds), count - 1, replace=count - 1 > len(speeds))]
         variants = tuple(
             (float(speed), int(generator.integers(spec.hop)) if number else 0) for number, speed in enumerate(drawn)
         )
