@@ -81,7 +81,7 @@ def test_an_unknown_head_is_named_with_its_place(classifier: Graph) -> None:
 
 
 def test_a_head_of_the_wrong_kind_is_refused(classifier: Graph, embedder: Graph) -> None:
-    with pytest.raises(HeadKindError, match="'embedding' is an embedding head") as caught:
+    with pytest.raises(HeadKindError, match="'embedding' is of kind embedding") as caught:
         classify(classifier, heads=("embedding",))
     assert caught.value.field == "options.heads[0]"
     with pytest.raises(HeadKindError, match="no classification head; it answers Embed"):

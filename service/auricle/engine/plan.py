@@ -107,7 +107,7 @@ def _choose_heads(graph: Graph, options: Options) -> list[Head]:
             )
         kind = by_name[name].spec.kind
         if kind != options.kind:
-            raise HeadKindError(f"{field}: head {name!r} is an {kind} head, not one for this call", field=field)
+            raise HeadKindError(f"{field}: head {name!r} is of kind {kind}, not of this call's", field=field)
     chosen = [
         head
         for head in graph.heads

@@ -137,7 +137,10 @@ class GrpcServer:
         try:
             self.port = _bind(self._server, listen, self._settings.tls)
         except RuntimeError as error:
-            raise UnavailableError(f"cannot listen on {listen}: {error}; is the port taken?") from error
+            # gRPC says why on stderr, and here only that it failed.
+            raise UnavailableError(
+                f"cannot listen on {listen}; is the port taken, or the address none of ours?"
+            ) from error
         await self._server.start()
         await self._health.set(MODEL_SERVICE, health_pb2.HealthCheckResponse.SERVING)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
