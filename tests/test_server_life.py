@@ -200,6 +200,24 @@ async def test_a_stream_outlives_sigterm_until_the_grace_period_ends_it_with_una
     process.stderr.close()
 
 
+async def test_a_second_signal_ends_the_grace_period(tmp_path: Path) -> None:
+    write_embedder(tmp_path / "tiny.onnx")
+    process = start_process(tmp_path, tmp_path / "port", "--grace-s", "3600")
+    port = await port_of(process)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = rpc.AudioServiceStub(channel).StreamEmbed()
+        await call.write(config())
+        assert (await call.read()).HasField("ready")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while json.loads(await asyncio.to_thread(process.stderr.readline))["event"] != "draining":
+            pass
+        process.send_signal(signal.SIGINT)
+        assert await call.code() is grpc.StatusCode.UNAVAILABLE
+    assert await asyncio.to_thread(process.wait, 60) == 0
+    process.stderr.close()
+
+
 async def test_a_call_that_names_no_model_gets_the_only_one_that_can_answer_it(tmp_path: Path) -> None:
     write_embedder(tmp_path / "tiny.onnx")
     async with live_server(tmp_path, bundled=True) as server:

@@ -169,7 +169,9 @@ def settings_from(flags: Mapping[str, Any]) -> ServerSettings:
 )
 @config_option
 def serve(log_level: str, log_format: str, **flags: Any) -> None:
-    """Serves the models of a directory over gRPC until SIGTERM or Ctrl-C, then drains. Logs go to stderr.
+    """Serves the models of a directory over gRPC until SIGTERM or Ctrl-C, then drains; a second one ends that too.
+
+    Logs go to stderr.
 
     \b
       auricle serve --models ./models --listen 0.0.0.0:50051

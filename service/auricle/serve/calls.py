@@ -53,10 +53,14 @@ class Calls:
         try:
             await asyncio.wait_for(self._idle.wait(), grace_s)
         except TimeoutError:
-            self._ended = True
-            for task in list(self._tasks):
-                task.cancel()
+            self.end()
             await self._idle.wait()
+
+    def end(self) -> None:
+        """Ends all calls with UNAVAILABLE; whoever waits for them goes on once they have."""
+        self._ended = True
+        for task in list(self._tasks):
+            task.cancel()
 
     async def settle(self) -> None:
         """Returns once no call has come for a moment, or after ``LINGER_S``.

@@ -21,6 +21,8 @@ from auricle.serve.memory import keep_memory
 
 __all__ = ["Server", "run"]
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class Server:
     """Everything that ``auricle serve`` runs, as an async context manager: serving inside, drained outside.
@@ -81,6 +83,11 @@ class Server:
             self._settings.port_file.unlink(missing_ok=True)
         self._log.info("stopped")
 
+    def hurry(self) -> None:
+        """Ends the calls that the drain waits for, whatever is left of the grace period."""
+        self._log.info("ending the calls in flight")
+        self._grpc.hurry()
+
     @property
     def port(self) -> int:
         """The bound port."""
@@ -118,10 +125,12 @@ async def serve(settings: ServerSettings) -> None:
     """Serves until SIGTERM or SIGINT, then drains; a second signal cuts the grace period short."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    async with Server(settings):
+    async with Server(settings) as server:
         await stop.wait()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, server.hurry)
 
 
 def run(settings: ServerSettings) -> None:
