@@ -128,8 +128,9 @@ def test_bands_before_frames_are_told_by_their_size(tmp_path: Path) -> None:
 
 
 def test_a_bundle_is_taken_over_as_it_is(tmp_path: Path) -> None:
-    path = models.write_embedder(tmp_path / "ready.onnx")
+    path = models.write_embedder(tmp_path / "ready.onnx", name="tones")
     report = import_onnx(path, tmp_path / "models", ImportSettings())
+    assert report.path == tmp_path / "models" / "tones.onnx"
     assert report.path.read_bytes() == path.read_bytes()
     with pytest.raises(OptionError, match=r"ready\.onnx is a bundle already"):
         import_onnx(path, tmp_path / "models", ImportSettings(name="other", features="kaldi-80"))

@@ -38,7 +38,7 @@ def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> t
 
 @click.command("import", short_help="Make a model of a .tflite or .onnx file.")
 @click.argument("file", type=_FILE)
-@click.option("--name", metavar="NAME", help="The model's name (default: the file's).")
+@click.option("--name", metavar="NAME", help="The model's name (default: a bundle's own, else the file's).")
 @click.option("--version", metavar="VERSION", help="Its version (default: the file's own, or 1).")
 @click.option(
     "--precision",

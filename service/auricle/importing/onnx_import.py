@@ -16,7 +16,7 @@ from auricle.frontend import FeatureSpec
 from auricle.importing import files
 from auricle.importing.recipes import Recipe, recipe, recognise
 from auricle.importing.settings import ImportReport, ImportSettings
-from auricle.model.bundle import METADATA_KEY, TensorInfo
+from auricle.model.bundle import METADATA_KEY, TensorInfo, parse_bundle
 
 __all__ = ["import_onnx"]
 
@@ -34,17 +34,19 @@ def import_onnx(path: Path, models_dir: Path, settings: ImportSettings, *, famil
         BundleError: no ONNX model, or one that does not fit what is said of it.
         OptionError: something that nobody says, or a name that is taken.
     """
-    name = settings.name or files.slug(path.stem, otherwise="model")
-    target = files.check_place(models_dir, name, replace=settings.replace)
     session = Session(path, SessionSettings(threads=1))
+    own = session.metadata.get(METADATA_KEY)
+    called = path.stem if own is None else parse_bundle(own, where=path.name)[0].name
+    name = settings.name or files.slug(called, otherwise="model")
+    target = files.check_place(models_dir, name, replace=settings.replace)
     notes: tuple[str, ...] = ()
-    if family is None and settings.features is None and METADATA_KEY not in session.metadata:
+    if family is None and settings.features is None and own is None:
         family = recognise([each.name for each in session.inputs], [each.name for each in session.outputs])
         notes = (f"its tensors are those of recipe {family}, which was applied",) if family else ()
     known = recipe(family) if family else None
     with files.workspace(models_dir) as scratch:
         made = scratch / target.name
-        if METADATA_KEY in session.metadata:
+        if own is not None:
             _refuse_options(path, settings, known)
             shutil.copyfile(path, made)
             notes += ("it is a bundle already and was taken over as it is",)

@@ -21,7 +21,7 @@ class ImportSettings:
     """What the user says of a model; None and empty leave it to the file, or to the recipe.
 
     Attributes:
-        name: of the model; default the file's name without its suffix.
+        name: of the model; default a bundle's own, else the file's without its suffix.
         version: of the model; default the file's own, or "1".
         precision: which weights of a quantised .tflite are written.
         force: write it although it differs from the original by more than the bound.
