@@ -119,29 +119,13 @@ def _vector(message: pb.FeatureVector) -> NDArray[Any]:
 
 
 def _embeddings(messages: Iterable[pb.Embedding]) -> tuple[Embedding, ...]:
-    return tuple(
-        Embedding(
-            head=each.head,
-            head_index=each.head_index,
-            start_s=_seconds(each.start_offset),
-            end_s=_seconds(each.end_offset),
-            start_sample=each.start_sample,
-            end_sample=each.end_sample,
-            vector=_vector(each.vector),
-        )
-        for each in messages
-    )
+    return tuple(Embedding(**_place(each), vector=_vector(each.vector)) for each in messages)
 
 
 def _classifications(messages: Iterable[pb.Classification]) -> tuple[Classification, ...]:
     return tuple(
         Classification(
-            head=each.head,
-            head_index=each.head_index,
-            start_s=_seconds(each.start_offset),
-            end_s=_seconds(each.end_offset),
-            start_sample=each.start_sample,
-            end_sample=each.end_sample,
+            **_place(each),
             categories=tuple(
                 Category(
                     index=category.index,
@@ -154,6 +138,18 @@ def _classifications(messages: Iterable[pb.Classification]) -> tuple[Classificat
         )
         for each in messages
     )
+
+
+def _place(answer: pb.Embedding | pb.Classification) -> dict[str, Any]:
+    """Which head's answer it is, and of what part of the sound."""
+    return {
+        "head": answer.head,
+        "head_index": answer.head_index,
+        "start_s": _seconds(answer.start_offset),
+        "end_s": _seconds(answer.end_offset),
+        "start_sample": answer.start_sample,
+        "end_sample": answer.end_sample,
+    }
 
 
 _KINDS = {pb.HEAD_KIND_EMBEDDING: "embedding", pb.HEAD_KIND_CLASSIFICATION: "classification"}
