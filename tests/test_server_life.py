@@ -124,6 +124,10 @@ async def test_models_are_listed_newest_first_and_shown_with_labels(tmp_path: Pa
         assert [model.name for model in only.models] == ["labels"]
         shown = await server.models.GetModel(pb.GetModelRequest(model=pb.ModelSelector(name="labels")))
         assert [head.label_lists[0].names[0] for head in shown.model.heads if head.labels] == ["dog", "calm"]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.models.GetModel(pb.GetModelRequest())
+        failed = failure(caught.value)
+        assert (failed.code, failed.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MODEL_REQUIRED")
 
 
 async def test_a_taken_port_is_said(tmp_path: Path) -> None:

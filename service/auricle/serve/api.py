@@ -15,7 +15,7 @@ from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Timing, Wor
 from auricle.engine.plan import Plan, make_plan
 from auricle.engine.repository import Repository
 from auricle.engine.served import ServedModel
-from auricle.errors import NotFoundError, ProtocolError
+from auricle.errors import InvalidArgumentError, ProtocolError
 from auricle.model.heads import HeadKind
 from auricle.serve import wire
 from auricle.serve.messages import Messages
@@ -107,7 +107,9 @@ class Api:
     async def get_model(self, request: pb.GetModelRequest) -> pb.GetModelResponse:
         """ModelService.GetModel."""
         if not request.model.name:
-            raise NotFoundError("model.name is empty; ListModels has the names", field="model.name")
+            raise InvalidArgumentError(
+                "model.name is empty; ListModels has the names", field="model.name", reason="MODEL_REQUIRED"
+            )
         model = self._repository.find(request.model.name, request.model.version)
         return pb.GetModelResponse(model=self._model(model, labels=True))
 
