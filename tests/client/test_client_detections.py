@@ -75,6 +75,11 @@ def test_segments_further_apart_than_the_average_stand_alone() -> None:
     assert told("..a..", average_s=HOP_S / 2, threshold=0.5) == [("a", 0.5)]
 
 
+def test_a_first_segment_tells_nothing_alone() -> None:
+    assert told("b.aa.", average_s=0.4) == [("a", 0.75)]
+    assert told("bb.", average_s=0.4) == [("b", 0.25)]
+
+
 def test_the_score_of_a_detection_is_the_mean() -> None:
     detector = Detector(average_s=0.4, threshold=0.6)
     events = [*segments("a", score=0.5), *segments(".a", score=0.8)[1:]]

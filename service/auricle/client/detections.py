@@ -39,8 +39,9 @@ class Detector:
     Args:
         threshold: least mean score, 0 to 1.
         suppression_s: seconds of sound after a detection in which there is no other, 0 or more.
-        average_s: seconds over whose segments scores are averaged, 0 or more; 0 takes each segment by itself. A label
-            that an answer leaves out, as ``max_results`` makes it, counts as 0 there.
+        average_s: seconds over whose segments scores are averaged, 0 or more; 0 takes each segment by itself. Otherwise
+            a stream's first segment, which has none to be averaged with, tells nothing alone. A label that an answer
+            leaves out, as ``max_results`` makes it, counts as 0 there.
         ignored: labels (category or display names) that are never told.
         head: the head that is listened to; None: the first classification of each segment.
 
@@ -94,6 +95,7 @@ class Detector:
 
     def _best(self, answer: Classification) -> tuple[Category | None, float]:
         """The label with the greatest mean score over this answer and those shortly before it, and that mean."""
+        began = not self._recent
         self._recent.append(answer)
         while answer.end_s - self._recent[0].end_s > self._average_s:
             self._recent.popleft()
@@ -102,7 +104,7 @@ class Detector:
         for category in (each for recent in self._recent for each in recent.categories):
             sums[category.index] = sums.get(category.index, 0.0) + category.score
             labels[category.index] = category
-        if not sums:
+        if not sums or (began and self._average_s > 0):
             return None, 0.0
         index = max(sums, key=sums.__getitem__)
         return labels[index], sums[index] / len(self._recent)
