@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +98,22 @@ def test_a_name_that_is_no_text_is_written_as_an_escape(tmp_path: Path, encoding
     assert ran.returncode == 3
     assert json.loads(ran.stdout)["file"] == name
     assert rf"{tmp_path}/\udcff.wav: No such file" in ran.stderr.decode("utf-8", "strict")
+
+
+def test_on_a_terminal_a_failure_stands_above_the_progress_bar(tmp_path: Path, clips: list[Path], both: Path) -> None:
+    (tmp_path / "empty.wav").touch()
+    files = [str(clips[0]), str(tmp_path / "empty.wav"), str(clips[1])]
+    command = [sys.executable, "-m", "auricle.cli", "embed", *files, "--model", "tones", "--models", str(both)]
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "300"}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 4096):
+                shown += part
+        os.close(ours)
+    assert process.returncode == 3
+    lines = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode().replace("\r", "\n").split("\n")
+    assert any("/3" in line for line in lines)
+    assert [line.partition("auricle: ")[0] for line in lines if "auricle: " in line] == [""]

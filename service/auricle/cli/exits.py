@@ -10,7 +10,7 @@ import click
 
 from auricle.errors import AuricleError
 
-__all__ = ["PipeClosedError", "code_of", "describe", "guarded", "report", "show_traces"]
+__all__ = ["PipeClosedError", "code_of", "describe", "guarded", "report", "show_traces", "tell"]
 
 
 class PipeClosedError(Exception):
@@ -70,8 +70,14 @@ def report(error: BaseException, *, about: str | None = None) -> int:
         traceback.print_exception(error)
     text = describe(error)
     prefix = f"{about}: " if about is not None and not text.startswith(f"{about}:") else ""
-    click.echo(f"auricle: {prefix}{text}", err=True)
+    tell(prefix + text)
     return code_of(error)
+
+
+def tell(text: str) -> None:
+    """Says something in a line on stderr, above a progress bar that is being drawn there."""
+    # click.echo would write past what rich puts in the place of stderr meanwhile.
+    print(f"auricle: {text}", file=sys.stderr)
 
 
 def guarded(command: Callable[[], object]) -> int:

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from auricle.cli.exits import tell
 from auricle.cli.interrupts import ctrl_c_stops
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def microphone(rate_hz: int, *, device: str | None, duration_s: float | None) ->
             record.stop()
         if record.lost_samples:
             lost_s = record.lost_samples / record.sampling_rate
-            click.echo(f"auricle: {lost_s:.1f} s of sound were lost: the server is too slow", err=True)
+            tell(f"{lost_s:.1f} s of sound were lost: the server is too slow")
 
 
 def _open(rate_hz: int, device: str | None) -> AudioRecord:
