@@ -52,7 +52,7 @@ def describe(error: BaseException) -> str:
     elif isinstance(error, OSError):
         text = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
     else:
-        text = f"{type(error).__name__}: {error} (a fault in auricle; --debug shows where)"
+        text = f"{type(error).__name__}: {error} (a fault in auricle; `auricle --debug COMMAND` shows where)"
     return " ".join(text.split())
 
 
