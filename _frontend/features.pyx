@@ -24,7 +24,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from codelets cimport COLUMN_ENTRIES, ROW_ENTRIES, column_entries, column_entry, row_entries, row_entry
 from fft_general cimport factorize
-from kernels cimport BANDS, CHUNK, Scratch, Tables, run_chunk
+from kernels cimport CHUNK, GAPS, Scratch, Tables, run_chunk
 from normalize cimport Segment, affine, clamp_whisper, standardize, subtract_means
 from vec cimport VF_LANES, vf
 
@@ -81,11 +81,11 @@ cdef class Plan:
         if self.t.magnitude and self.t.compressed and spec.filterbank == "bins" and not spec.offset and spec.floor > 1e-18:
             # log max(|X|, floor) is half of log max(|X|², floor²): no roots. (The floor's square is a normal float.)
             self.t.magnitude, self.t.floor, self.t.log_scale = False, spec.floor ** 2, tables.log_scale(spec) / 2
-        bank = np.eye(spec.bands, spec.bins) if spec.filterbank == "bins" else tables.mel_weights(spec)
-        sizes, bins, weights = tables.banded(bank.astype(np.float32), BANDS)
-        if not self._plan_codelets(spec, bins.max()):
+        bank = None if spec.filterbank == "bins" else tables.mel_weights(spec).astype(np.float32)
+        used = np.arange(spec.bands) if bank is None else bank.any(axis=0).nonzero()[0]
+        if not self._plan_codelets(spec, used.max(initial=0)):
             self._plan_general(spec)
-        self._plan_bank(spec, sizes, bins, weights)
+        self._plan_bank(spec, bank, used)
         self.own.tables, self.own.lanes, self.own.allocate, self.own.run = &self.t, VF_LANES, allocate, run_frames
         if narrow is not None:
             self.few = (<const Lent*> PyCapsule_GetPointer(narrow.lend(), LENT))[0]
@@ -102,7 +102,7 @@ cdef class Plan:
     cdef const int* _ints(self, values):
         cdef const int[::1] array = np.ascontiguousarray(values, dtype=np.intc).ravel()
         self.keep.append(array)
-        return &array[0]
+        return &array[0] if array.shape[0] else NULL
 
     cdef object _places(self, spec):
         """Where sample j of the frame that begins at column 0 stands in the chunk: row j % hop, column j // hop."""
@@ -117,14 +117,16 @@ cdef class Plan:
             places[0] = self.t.rows * self.t.stride
         return places
 
-    cdef object _plan_bank(self, spec, sizes, bins, weights):
+    cdef object _plan_bank(self, spec, bank, used):
+        """``bank`` (bands, bins), None where bands are bins; ``used``: the bins that bands use."""
         slots = np.arange(spec.bins)
         if self.t.row != NULL:
             slots = tables.bin_slots(self.t.row_points, self.t.columns.points)
-        self.t.groups, self.t.group_bins = len(sizes), self._ints(sizes)
-        self.t.band_places, self.t.weights = self._ints(slots[bins] * VF_LANES), self._floats(weights)
-        used = np.unique(bins)
         self.t.used_bins, self.t.slots = len(used), self._ints(slots[used])
+        if bank is not None:
+            sizes, bins, weights = tables.shared(bank, GAPS)
+            self.t.groups, self.t.group_bins = len(sizes), self._ints(sizes)
+            self.t.band_places, self.t.weights = self._ints(slots[bins] * VF_LANES), self._floats(weights)
 
     cdef bint _plan_codelets(self, spec, Py_ssize_t last_bin) except -1:
         """The pair of codelets with the fewest operations; false if no pair makes the size."""
@@ -187,7 +189,7 @@ cdef void* allocate(const Tables* t, Scratch* s) noexcept nogil:
     """The scratch of a call in one allocation; returns what to free, or NULL. Zeros, since idle lanes read it."""
     # A row's last block of lanes may reach past the row.
     cdef Py_ssize_t chunk = (t.rows + 1) * t.stride // VF_LANES + 2, sums = 2 * t.stride // VF_LANES + 2
-    cdef Py_ssize_t edge = (1 + 4 * t.hop) // VF_LANES + 1, values = BANDS * t.groups
+    cdef Py_ssize_t edge = (1 + 4 * t.hop) // VF_LANES + 1, values = max(t.bands, GAPS * t.groups)
     cdef Py_ssize_t spectrum = t.bins, general = 0
     cdef void* memory
     cdef vf* at
@@ -195,7 +197,7 @@ cdef void* allocate(const Tables* t, Scratch* s) noexcept nogil:
         spectrum = 2 * (t.row_points // 2 + 1) * t.columns.points
     else:
         general = t.bluestein.inner.length if t.chirped else t.half_length
-    memory = calloc(2 + edge + chunk + sums + values + spectrum + 4 * general, sizeof(vf))
+    memory = calloc(3 + edge + chunk + sums + values + spectrum + 4 * general, sizeof(vf))
     if memory == NULL:
         return NULL
     at = <vf*> ((<uintptr_t> memory + 2 * sizeof(vf) - 1) // sizeof(vf) * sizeof(vf))
@@ -203,7 +205,7 @@ cdef void* allocate(const Tables* t, Scratch* s) noexcept nogil:
     at += edge
     s.chunk = <float*> at
     s.sums = <float*> (at + chunk)
-    s.values = at + chunk + sums
+    s.values = at + chunk + sums + 1
     s.spectrum = s.values + values
     s.a.re = s.spectrum + spectrum
     s.a.im = s.a.re + general

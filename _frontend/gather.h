@@ -12,7 +12,8 @@ static inline vf4 row_4(const float *x_0, const float *x, ptrdiff_t hop) {
 }
 
 static inline void rows_4(const float *x, ptrdiff_t hop, vf4 *rows) {
-    transpose_4(*(const vf4u *)x, *(const vf4u *)(x + hop), *(const vf4u *)(x + 2 * hop), *(const vf4u *)(x + 3 * hop), rows);
+    transpose_4(*(const vf4u *)x, *(const vf4u *)(x + hop), *(const vf4u *)(x + 2 * hop), *(const vf4u *)(x + 3 * hop),
+                rows);
 }
 
 static inline void put_4(float *to, vf4 v) { *(vf4u *)to = v; }

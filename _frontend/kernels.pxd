@@ -7,12 +7,12 @@ from libc.string cimport memset
 from codelets cimport column_entry, row_codelet
 from fft_general cimport Bluestein, Signal, Stockham, chirp_transform, transform
 from ln cimport vf_ln
-from vec cimport VF_LANES, vf, vf_dot_4, vf_load, vf_max, vf_set, vf_sqrt
+from vec cimport VF_LANES, vf, vf_load, vf_max, vf_set, vf_sqrt, vf_triangles_4
 from vec cimport transpose_4x4, transpose_8x4
 
 cdef enum:
     CHUNK = 32              # most frames gathered at once, a multiple of every level's lanes
-    BANDS = 4               # bands summed at once: their chains of additions run side by side
+    GAPS = 4                # between bands' peaks, summed at once: their chains of additions run side by side
 
 cdef extern from "gather.h" nogil:
     enum:
@@ -48,9 +48,9 @@ cdef struct Tables:
     # Where the spectrum has the bins that bands use.
     Py_ssize_t used_bins
     const int* slots
-    # Bands are weighted sums of bins, BANDS of them at once: those of group g have group_bins[g] bins each (shorter ones
-    # are filled up with zero weights); places are the bins' first floats in the spectrum. Both follow one another from
-    # group to group, in it from bin to bin, and at last from band to band.
+    # Bands are triangles over bins, summed by the gaps between their peaks, GAPS of them at once: those of group g have
+    # group_bins[g] bins each (shorter ones are filled up with zero weights); places are the bins' first floats in the
+    # spectrum, weights a pair for each (tables.shared has the order). No groups: bands are the used bins themselves.
     Py_ssize_t groups
     const int* group_bins
     const int* band_places
@@ -73,7 +73,7 @@ cdef struct Scratch:
     float* edge       # 1 + 4 · hop samples, where the sound begins or ends
     float* chunk      # (rows + 1) × stride
     float* sums       # (2, stride): of whole hops and of their first frame_length % hop samples
-    vf* values        # bands
+    vf* values        # bands, with room for one before them
     vf* spectrum      # the row transforms' results, (row_points / 2 + 1, columns.points) pairs, and then the bins
     Signal a, b       # the general transform's two sides
 
@@ -81,7 +81,7 @@ cdef struct Scratch:
 cdef inline void gather(
     const Tables* t, const float* x, Py_ssize_t n, Py_ssize_t count, float gain, Scratch* s
 ) noexcept nogil:
-    """x (n,) → s.chunk (rows, columns): row r, column c is x[c·hop + r]·gain, pre-emphasised; zero from n on. And s.sums."""
+    """x (n,) → s.chunk (rows, columns): row r, column c is x[c·hop + r]·gain, pre-emphasised, zero from n on; and s.sums."""
     cdef Py_ssize_t c = 0, i, width, have, hop = t.hop, rows = t.rows, part = t.frame_length % hop, stride = t.stride
     cdef Py_ssize_t used = (count + (t.frame_length - 1) // hop + 3) & ~3
     cdef const float* at
@@ -171,14 +171,20 @@ cdef inline vf bank(const Tables* t, const vf* spectrum, vf* values) noexcept no
     """spectrum (bins,) → values (bands,): each band's bins by their weights. Returns 0 where all values are finite."""
     cdef const float* weight = t.weights
     cdef const int* place = t.band_places
-    cdef vf nothing = vf_set(0), zero = vf_set(0)
+    cdef vf nothing = vf_set(0), zero = vf_set(0), rise = vf_set(0)
+    cdef vf* four = values - 1
     cdef Py_ssize_t g, i
     for g in range(t.groups):
-        vf_dot_4(<const float*> spectrum, place, weight, t.group_bins[g], values + BANDS * g)
-        for i in range(BANDS):
-            nothing = nothing + values[BANDS * g + i] * zero
-        weight += BANDS * t.group_bins[g]
-        place += BANDS * t.group_bins[g]
+        # The band that falls over gap i is band i - 1.
+        rise = vf_triangles_4(<const float*> spectrum, place, weight, t.group_bins[g], rise, four)
+        nothing = nothing + ((four[0] + four[1]) + (four[2] + four[3])) * zero
+        four += GAPS
+        weight += 2 * GAPS * t.group_bins[g]
+        place += GAPS * t.group_bins[g]
+    if t.groups == 0:
+        for i in range(t.bands):
+            values[i] = spectrum[t.slots[i]]
+            nothing = nothing + values[i] * zero
     return nothing
 
 

@@ -51,16 +51,21 @@ static inline vf vf_max(vf a, vf b) {
 #endif
 }
 
-/* Four sums at once: out[b] = Σ x[at[4i + b]]·w[4i + b] for i < n, with `at` counting floats. */
-static inline void vf_dot_4(const float *x, const int *at, const float *w, int n, vf *out) {
-    vf a = {0}, b = {0}, c = {0}, d = {0};
-    for (; n > 0; n--, at += 4, w += 4) {
-        a += *(const vf *)(x + at[0]) * w[0];
-        b += *(const vf *)(x + at[1]) * w[1];
-        c += *(const vf *)(x + at[2]) * w[2];
-        d += *(const vf *)(x + at[3]) * w[3];
+/* The sides of triangles over four gaps between their peaks: with P[i][g] = x[at[4i + g]] for i < n, at counting floats,
+ * gap g has the sums rise[g] = Σ P[i][g]·w[8i + 2g] and fall[g] = Σ P[i][g]·w[8i + 2g + 1]. A triangle rises over a gap
+ * and falls over the next: out[g] = rise[g - 1] + fall[g], where ``rise`` is that of the gap before; returns the last. */
+static inline vf vf_triangles_4(const float *x, const int *at, const float *w, int n, vf rise, vf *out) {
+    vf rise_0 = {0}, rise_1 = {0}, rise_2 = {0}, rise_3 = {0}, fall_0 = {0}, fall_1 = {0}, fall_2 = {0}, fall_3 = {0};
+    for (; n > 0; n--, at += 4, w += 8) {
+        const vf p_0 = *(const vf *)(x + at[0]), p_1 = *(const vf *)(x + at[1]);
+        const vf p_2 = *(const vf *)(x + at[2]), p_3 = *(const vf *)(x + at[3]);
+        rise_0 += p_0 * w[0], fall_0 += p_0 * w[1];
+        rise_1 += p_1 * w[2], fall_1 += p_1 * w[3];
+        rise_2 += p_2 * w[4], fall_2 += p_2 * w[5];
+        rise_3 += p_3 * w[6], fall_3 += p_3 * w[7];
     }
-    out[0] = a, out[1] = b, out[2] = c, out[3] = d;
+    out[0] = rise + fall_0, out[1] = rise_0 + fall_1, out[2] = rise_1 + fall_2, out[3] = rise_2 + fall_3;
+    return rise_3;
 }
 
 /* Square roots have no vector operator; each instruction set has its own instruction. */
@@ -104,7 +109,9 @@ typedef float vf8u __attribute__((vector_size(32), aligned(4), may_alias));
 static inline vf8 vf8_join(vf4 low, vf4 high) { return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7); }
 
 /* Four floats at p and four that lie ``apart`` from them. */
-static inline vf8 vf8_fours(const float *p, ptrdiff_t apart) { return vf8_join(*(const vf4u *)p, *(const vf4u *)(p + apart)); }
+static inline vf8 vf8_fours(const float *p, ptrdiff_t apart) {
+    return vf8_join(*(const vf4u *)p, *(const vf4u *)(p + apart));
+}
 
 /* As transpose_4, the lower halves and the upper ones each by themselves. */
 static inline void transpose_4_twice(vf8 a, vf8 b, vf8 c, vf8 d, vf8 *out) {

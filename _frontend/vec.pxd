@@ -15,5 +15,5 @@ cdef extern from "vec.h" nogil:
     vf vf_max(vf a, vf b)
     vf vf_sqrt(vf v)
     void transpose_4x4(const float* src, Py_ssize_t src_stride, float* dst, Py_ssize_t dst_stride)
-    void vf_dot_4(const float* x, const int* at, const float* w, int n, vf* out)
+    vf vf_triangles_4(const float* x, const int* at, const float* w, int n, vf rise, vf* out)
     void transpose_8x4(const float* src, Py_ssize_t src_stride, float* dst, Py_ssize_t dst_stride)

@@ -123,28 +123,30 @@ def bin_slots(rows: int, columns: int) -> npt.NDArray[np.intp]:
     return np.asarray(mirrored % rows * (2 * columns) + mirrored // rows, dtype=np.intp)
 
 
-def banded(bank: Array, width: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Array]:
-    """The non-zero weights of a bank (bands, bins), ``width`` bands side by side.
+def shared(bank: Array, width: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Array]:
+    """The weights of a bank of triangles (bands, bins), by the gaps between their peaks, ``width`` gaps side by side.
 
-    Returns the bins of every group of bands (groups,), and two flat arrays of bins and weights that follow one another
-    from group to group, in it from bin to bin, and at last from band to band. Bands with fewer bins than their group's
-    longest repeat their last with weight 0.
+    A bin in gap g lies on the rising side of band g and on the falling side of band g - 1, and on no other. Returns the
+    number of bins of every group of gaps (groups,), and two flat arrays: bins, and their weights, for each the rising
+    side's and the falling one's. They follow one another from group to group, in it from bin to bin, and at last from
+    gap to gap. Gaps with fewer bins than their group's longest are filled up with weights of 0.
     """
-    bands = [row.nonzero()[0] for row in bank]
-    sizes, bins, weights = [], [], []
-    for first in range(0, len(bands), width):
-        group = bands[first : first + width]
-        sizes.append(max(1, *map(len, group)))
-        group_bins = np.zeros((sizes[-1], width), dtype=np.intp)
-        group_weights = np.zeros((sizes[-1], width))
-        for i, used in enumerate(group):
-            if len(used):
-                group_bins[:, i] = used[-1]
-            group_bins[: len(used), i] = used
-            group_weights[: len(used), i] = bank[first + i, used]
-        bins.append(group_bins.ravel())
-        weights.append(group_weights.ravel())
-    return np.array(sizes), np.concatenate(bins), np.concatenate(weights)
+    bands = len(bank)
+    groups = -(-(bands + 1) // width)
+    weighs = bank != 0
+    used = weighs.any(axis=0).nonzero()[0]
+    first = weighs[:, used].argmax(axis=0)
+    last = bands - 1 - weighs[::-1, used].argmax(axis=0)
+    gaps = np.where((first < last) | (used <= bank.argmax(axis=1)[last]), last, last + 1)
+    sizes = np.maximum(np.bincount(gaps, minlength=groups * width).reshape(groups, width).max(axis=1), 1)
+    order = np.arange(len(used)) - np.searchsorted(gaps, gaps)  # a bin's place among those of its gap
+    places = ((np.cumsum(sizes) - sizes)[gaps // width] + order) * width + gaps % width
+    bins = np.zeros(sizes.sum() * width, dtype=np.intp)
+    bins[places] = used
+    weights = np.zeros((len(bins), 2))
+    edged = np.vstack([np.zeros_like(bank[:1]), bank, np.zeros_like(bank[:1])])
+    weights[places, 0], weights[places, 1] = edged[gaps + 1, used], edged[gaps, used]
+    return sizes, bins, weights.ravel()
 
 
 def log_scale(spec: FeatureSpec) -> float:
