@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUILD_INPUTS := pyproject.toml setup.py $(shell find proto _frontend -path _frontend/generated -prune -o -type f \
-	\( -name '*.proto' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.py' \) -print 2>/dev/null)
+	\( -name '*.proto' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' -o -name '*.py' \) -print 2>/dev/null)
 MODELS ?=
 BUILD_TOOLS := 'setuptools>=77' 'cython>=3.1' 'grpcio-tools==1.85.1'
 LISTEN ?= 127.0.0.1:50051
