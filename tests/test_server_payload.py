@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+import grpc
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auricle.config import BatchSettings
 from auricle.errors import ProtocolError
 from auricle.serve import payload
-from auricle.serve.payload import LARGE_BYTES, parse
+from auricle.serve.payload import LARGE_BYTES, Sent, parse
 from auricle.v1 import auricle_pb2 as pb
+from live import failure, live_server
+from models import write_embedder
 
 SOUND = bytes(range(256)) * (LARGE_BYTES // 256)
 FORMAT = pb.PcmFormat(encoding=pb.ENCODING_PCM_S16LE, sample_rate_hz=16000)
@@ -39,8 +46,9 @@ def whole(request: pb.EmbedRequest, sound: memoryview | None) -> pb.EmbedRequest
 @pytest.mark.parametrize("request_", [file(), samples()], ids=["file", "samples"])
 def test_large_sound_is_a_view_of_the_message(request_: pb.EmbedRequest) -> None:
     data = request_.SerializeToString()
-    request, sound = parse(pb.EmbedRequest, data)
-    assert sound is not None
+    request, sent = parse(pb.EmbedRequest, data)
+    assert sent is not None
+    sound = sent.take()
     assert sound.obj is data
     assert sound == SOUND
     assert request.audio.WhichOneof("source") == request_.audio.WhichOneof("source")
@@ -54,9 +62,9 @@ def test_the_order_of_fields_does_not_matter() -> None:
         pb.EmbedRequest(options=file().options).SerializeToString(),
         pb.EmbedRequest(model=SELECTOR).SerializeToString(),
     ]
-    request, sound = parse(pb.EmbedRequest, b"".join(parts))
-    assert sound is not None
-    assert whole(request, sound) == file()
+    request, sent = parse(pb.EmbedRequest, b"".join(parts))
+    assert sent is not None
+    assert whole(request, sent.take()) == file()
 
 
 def test_fields_of_a_newer_contract_are_passed_over() -> None:
@@ -67,9 +75,9 @@ def test_fields_of_a_newer_contract_are_passed_over() -> None:
         b"\xbd\x06" + bytes(4),
     )
     data = varint + fixed64 + file().SerializeToString() + text + fixed32
-    request, sound = parse(pb.EmbedRequest, data)
-    assert sound is not None
-    assert whole(request, sound) == pb.EmbedRequest.FromString(data)
+    request, sent = parse(pb.EmbedRequest, data)
+    assert sent is not None
+    assert whole(request, sent.take()) == pb.EmbedRequest.FromString(data)
 
 
 def test_a_small_request_is_parsed_whole() -> None:
@@ -89,8 +97,8 @@ def test_a_large_request_without_sound_is_left_to_protobuf() -> None:
 
 def test_a_walk_over_many_fields_ends() -> None:
     data = b"\xa0\x06\x01" * LARGE_BYTES + file().SerializeToString()
-    request, sound = parse(pb.EmbedRequest, data)
-    assert sound is None
+    request, sent = parse(pb.EmbedRequest, data)
+    assert sent is None
     assert request.audio.content == SOUND
 
 
@@ -98,6 +106,31 @@ def test_a_walk_over_many_fields_ends() -> None:
 def test_a_damaged_message_is_refused(tail: bytes) -> None:
     with pytest.raises(ProtocolError, match=r"is no auricle\.v1\.EmbedRequest"):
         parse(pb.EmbedRequest, file().SerializeToString() + tail)
+
+
+async def test_a_sound_is_let_go_when_it_has_become_features(tmp_path: Path) -> None:
+    write_embedder(tmp_path / "tiny.onnx")
+    # The delay holds the segments in the batcher: the call waits long after its sound was read.
+    async with live_server(tmp_path, batch=BatchSettings(max_delay_s=5.0)) as running:
+        layout = pb.PcmFormat(encoding=pb.ENCODING_PCM_S16LE, sample_rate_hz=16000)
+        request = pb.EmbedRequest(audio=pb.Audio(pcm=pb.PcmAudio(format=layout)))
+        data = bytearray(16000)
+        call = asyncio.ensure_future(running.server.api.embed(request, Sent(memoryview(data))))
+        (model,) = running.server.repository.models()
+        while not model.batcher.waiting:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        data.clear()  # a BufferError where anybody still has a view
+        call.cancel()
+
+
+async def test_a_call_without_a_message_is_told_so(tmp_path: Path) -> None:
+    write_embedder(tmp_path / "tiny.onnx")
+    async with live_server(tmp_path) as running:
+        silent = running.channel.stream_unary("/auricle.v1.AudioService/Embed")()
+        await silent.done_writing()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await silent
+        assert failure(caught.value).code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @given(st.data())

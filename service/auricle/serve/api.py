@@ -19,6 +19,7 @@ from auricle.errors import InvalidArgumentError, ProtocolError
 from auricle.model.heads import HeadKind
 from auricle.serve import wire
 from auricle.serve.messages import Messages
+from auricle.serve.payload import Sent
 from auricle.v1 import auricle_pb2 as pb
 
 __all__ = ["Api"]
@@ -52,7 +53,7 @@ class Api:
         self._on_answer = on_answer
 
     async def embed(
-        self, request: pb.EmbedRequest, sound: memoryview | None = None, deadline: float = math.inf
+        self, request: pb.EmbedRequest, sound: Sent | None = None, deadline: float = math.inf
     ) -> pb.EmbedResponse:
         """AudioService.Embed. A door that has the sound elsewhere gives it as ``sound``, in place of the field's."""
         reply = pb.EmbedResponse()
@@ -62,7 +63,7 @@ class Api:
         return reply
 
     async def classify(
-        self, request: pb.ClassifyRequest, sound: memoryview | None = None, deadline: float = math.inf
+        self, request: pb.ClassifyRequest, sound: Sent | None = None, deadline: float = math.inf
     ) -> pb.ClassifyResponse:
         """AudioService.Classify. For ``sound`` see ``embed``."""
         reply = pb.ClassifyResponse()
@@ -124,7 +125,7 @@ class Api:
     async def _unary(
         self,
         request: pb.EmbedRequest | pb.ClassifyRequest,
-        sent: memoryview | None,
+        sent: Sent | None,
         options: Callable[[Any], Options],
         deadline: float,
         reply: pb.EmbedResponse | pb.ClassifyResponse,
@@ -135,7 +136,7 @@ class Api:
         with model.lease():
             plan = _plan(model, request.options, options, stream=False)
             model.admit()
-            sound = await wire.open_audio(request.audio, sent, self._limits, self._workers)
+            sound = await wire.open_audio(request.audio, sent.take() if sent else None, self._limits, self._workers)
             with Stream(model, plan, sound.format, workers=self._workers, deadline=deadline) as stream:
                 answers = await stream.answer(sound)
                 rate_hz = model.graph.bundle.audio.sample_rate_hz

@@ -14,11 +14,11 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from auricle.config import ServerSettings, TlsSettings
-from auricle.errors import UnavailableError
+from auricle.errors import ProtocolError, UnavailableError
 from auricle.serve.admission import Admission, client_of
 from auricle.serve.api import Api
 from auricle.serve.calls import QUIET_S, Calls
-from auricle.serve.payload import RequestT, parse
+from auricle.serve.payload import RequestT, Sent, parse
 from auricle.v1 import auricle_pb2 as pb
 from auricle.v1 import auricle_pb2_grpc as rpc
 
@@ -34,17 +34,20 @@ WINDOW_BYTES = 256 * 1024
 
 
 class _AudioService(grpc.GenericRpcHandler):
-    """AudioService's methods. Unary requests come as bytes: a large one's sound is taken from them as it is.
+    """AudioService's methods.
 
-    gRPC asks for a call's handler before it takes the message. While admission is full it gets one that refuses
-    without a message, and without an exception, whose traceback would keep the call alive until the next collection.
+    Unary requests are read as bytes, as a stream's first message: gRPC would hold one that it brought itself until the
+    call ends, long after its sound has become features.
+
+    gRPC asks for a call's handler before it takes a message. While admission is full it gets one that refuses without
+    any, and without an exception, whose traceback would keep the call alive until the next collection.
     """
 
     def __init__(self, api: Api, admission: Admission, calls: Calls) -> None:
         self._api = api
         self._admission = admission
         self._calls = calls
-        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+        unary, stream = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             f"/{AUDIO_SERVICE}/Embed": unary(self.embed, None, pb.EmbedResponse.SerializeToString),
             f"/{AUDIO_SERVICE}/Classify": unary(self.classify, None, pb.ClassifyResponse.SerializeToString),
@@ -61,7 +64,7 @@ class _AudioService(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The handler of a call; None where the method is another service's."""
         handler = self._methods.get(handler_call_details.method)
-        if handler is not None and not handler.request_streaming and self._admission.full:
+        if handler is not None and not handler.response_streaming and self._admission.full:
             return self._refusing
         return handler
 
@@ -72,11 +75,11 @@ class _AudioService(grpc.GenericRpcHandler):
         context.set_details(status.details)
         context.set_trailing_metadata(status.trailing_metadata)
 
-    async def embed(self, request: bytes, context: Any) -> pb.EmbedResponse:
-        return await self._calls.one(context, self._unary(request, context, pb.EmbedRequest, self._api.embed))
+    async def embed(self, _: Any, context: Any) -> pb.EmbedResponse:
+        return await self._calls.one(context, self._unary(context, pb.EmbedRequest, self._api.embed))
 
-    async def classify(self, request: bytes, context: Any) -> pb.ClassifyResponse:
-        return await self._calls.one(context, self._unary(request, context, pb.ClassifyRequest, self._api.classify))
+    async def classify(self, _: Any, context: Any) -> pb.ClassifyResponse:
+        return await self._calls.one(context, self._unary(context, pb.ClassifyRequest, self._api.classify))
 
     async def stream_embed(self, requests: Any, context: Any) -> None:
         await self._calls.many(context, self._stream(requests, context, self._api.stream_embed))
@@ -86,13 +89,12 @@ class _AudioService(grpc.GenericRpcHandler):
 
     async def _unary(
         self,
-        data: bytes,
         context: Any,
         kind: type[RequestT],
-        answer: Callable[[RequestT, memoryview | None, float], Awaitable[T]],
+        answer: Callable[[RequestT, Sent | None, float], Awaitable[T]],
     ) -> T:
         with self._admission.call(client_of(context.peer())):
-            return await answer(*parse(kind, data), _deadline(context))
+            return await answer(*parse(kind, await _message(context)), _deadline(context))
 
     async def _stream(
         self, requests: Any, context: Any, answers: Callable[[Any, float], AsyncGenerator[T, None]]
@@ -168,6 +170,15 @@ class GrpcServer:
         await self._calls.wait(self._settings.grace_s)
         await self._calls.settle()
         await self._server.stop(QUIET_S)
+
+
+async def _message(context: Any) -> bytes:
+    """A unary call's request in wire form."""
+    message = await context.read()
+    if message is grpc.aio.EOF:
+        raise ProtocolError("the call ended before its request; send one message")
+    data: bytes = message
+    return data
 
 
 def _deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float:

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from auricle.errors import ProtocolError
 from auricle.v1 import auricle_pb2 as pb
 
-__all__ = ["RequestT", "parse"]
+__all__ = ["RequestT", "Sent", "parse"]
 
 RequestT = TypeVar("RequestT", pb.EmbedRequest, pb.ClassifyRequest)
 
@@ -29,15 +29,29 @@ LONGEST_VARINT = 10
 MOST_FIELDS = 16
 
 
-def parse(kind: type[RequestT], data: bytes) -> tuple[RequestT, memoryview | None]:
-    """A request from its wire form. Of a large one the sound is a view of ``data``, and its field is set but empty.
+class Sent:
+    """The bytes of a sound, for whoever takes them: they are freed when that one has read them, not with the call."""
+
+    def __init__(self, sound: memoryview) -> None:
+        self._sound: memoryview | None = sound
+
+    def take(self) -> memoryview:
+        """The bytes, once."""
+        sound, self._sound = self._sound, None
+        if sound is None:
+            raise RuntimeError("the sound was taken already")
+        return sound
+
+
+def parse(kind: type[RequestT], data: bytes) -> tuple[RequestT, Sent | None]:
+    """A request from its wire form. Of a large one the sound comes beside it, and its field is set but empty.
 
     Raises ProtocolError where the bytes are no such message.
     """
     lifted = _lift(data, {kind.DESCRIPTOR.fields_by_name["audio"].number: SOUND}) if len(data) >= LARGE_BYTES else None
     rest, sound = lifted or (data, None)
     try:
-        return kind.FromString(rest), sound
+        return kind.FromString(rest), None if sound is None else Sent(sound)
     except DecodeError as error:
         name = kind.DESCRIPTOR.full_name
         raise ProtocolError(f"the message of {len(data)} bytes is no {name}; is the client's proto another?") from error
