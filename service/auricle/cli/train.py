@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auricle.cli.configuration import config_option
+from auricle.cli.exits import tell
 from auricle.cli.logs import configure_logs
 from auricle.cli.output import print_json
 from auricle.cli.settings import json_option
@@ -112,9 +113,12 @@ def train(
     from auricle.training.job import Job, run
 
     configure_logs(level="error")
+    if report is not None:
+        # A place that cannot be written is told of now, not when all is trained.
+        report.mkdir(parents=True, exist_ok=True)
     fitting = replace(Fitting(seed=seed), **({"epochs": epochs} if epochs is not None else {}))
-    with _bar() as tell:
-        made = run(Job(data=data, out=out, held_out=hold_out, fitting=fitting, **wanted), tell)
+    with _bar() as progress:
+        made = run(Job(data=data, out=out, held_out=hold_out, fitting=fitting, **wanted), progress)
     if report is not None:
         _write(made, report)
     if as_json:
@@ -147,22 +151,21 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         tasks: dict[str, Any] = {}
 
-        def tell(stage: str, done: int, total: int) -> None:
+        def show(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage, total=total)
             bar.update(tasks[stage], completed=done)
 
-        yield tell
+        yield show
 
 
 def _write(report: Report, folder: Path) -> None:
     """The page, and the picture where matplotlib is there."""
     from auricle.training.report_page import page, picture
 
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.html").write_text(page(report), encoding="utf-8")
     (folder / "report.txt").write_text(report.text() + "\n", encoding="utf-8")
     try:
         picture(report, folder / "report.png")
     except ImportError:
-        click.echo("no report.png: matplotlib is not installed; pip install 'auricle[train]'", err=True)
+        tell("no report.png: matplotlib is not installed; pip install 'auricle[train]'")
