@@ -117,3 +117,12 @@ def test_on_a_terminal_a_failure_stands_above_the_progress_bar(tmp_path: Path, c
     lines = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode().replace("\r", "\n").split("\n")
     assert any("/3" in line for line in lines)
     assert [line.partition("auricle: ")[0] for line in lines if "auricle: " in line] == [""]
+
+
+def test_what_the_caller_closed_reads_and_takes_nothing(tmp_path: Path) -> None:
+    command = f'exec "$0" -m auricle.cli embed "{tmp_path}/absent.wav" --server 127.0.0.1:1 --json'
+    for closed in ("<&-", "2>&-", "<&- 2>&-"):
+        ran = subprocess.run(["sh", "-c", f"{command} {closed}", sys.executable], stdout=subprocess.PIPE, check=False)
+        assert ran.returncode == 3
+        assert json.loads(ran.stdout)["error"]["reason"] == "FILE"
+    assert subprocess.run(["sh", "-c", f"{command} >&- 2>&-", sys.executable], check=False).returncode == 3
