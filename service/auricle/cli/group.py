@@ -97,5 +97,6 @@ def auricle(debug: bool) -> None:
       5    the server is absent or busy, or a time limit has passed
       70   a fault in auricle
       130  interrupted
+      141  whoever read the output has gone
     With several files the rest goes on, and the first failure gives the code.
     """
