@@ -28,7 +28,7 @@ _ROW_QUANTUM = 32  # taps; the kernel's step
 
 # Overlap-save: what a block may delay the sound by. Larger blocks cost less a sample; a sound that is listened to while
 # it is recorded wants them small.
-_MAX_LAGS_S = (0.050, 0.060)
+_MAX_LAG_S = 0.070
 _OVERSAMPLING = 4
 
 
@@ -74,10 +74,9 @@ def design(in_hz: int, out_hz: int, lanes: int) -> BlockPlan | PolyphasePlan:
     """Overlap-save where the ratio has a block of a fitting size, else polyphase; ``lanes`` of the kernel's vectors."""
     common = math.gcd(in_hz, out_hz)
     step_in, step_out = in_hz // common, out_hz // common
-    for max_lag_s in _MAX_LAGS_S:
-        shape = _best_block(step_in, step_out, in_hz, max_lag_s, lanes)
-        if shape is not None:
-            return _block_plan(step_in, step_out, shape, lanes)
+    shape = _best_block(step_in, step_out, in_hz, lanes)
+    if shape is not None:
+        return _block_plan(step_in, step_out, shape, lanes)
     return _polyphase_plan(step_in, step_out)
 
 
@@ -141,7 +140,7 @@ def _transforms(lanes: int) -> dict[int, tuple[float, tuple[int, int, int]]]:
     return best
 
 
-def _best_block(step_in: int, step_out: int, in_hz: int, max_lag_s: float, lanes: int) -> _Shape | None:
+def _best_block(step_in: int, step_out: int, in_hz: int, lanes: int) -> _Shape | None:
     """The block that costs least an output among those within the lag."""
     sizes = _transforms(lanes)
     low = min(step_in, step_out)
@@ -152,7 +151,7 @@ def _best_block(step_in: int, step_out: int, in_hz: int, max_lag_s: float, lanes
         valid_units = (size_in - 2 * tail) // step_in
         if size_in not in sizes or size_out not in sizes or valid_units < 1:
             continue
-        if valid_units * step_in + tail > max_lag_s * in_hz:
+        if valid_units * step_in + tail > _MAX_LAG_S * in_hz:
             continue
         cost = (sizes[size_in][0] + sizes[size_out][0]) / valid_units
         if best is None or cost < best[0]:

@@ -69,9 +69,9 @@ class ResampleStream:
     """Changes the sample rate of a sound that arrives by chunks.
 
     Whatever the chunks, what ``feed`` and ``finish`` return, put together, equals ``resample`` of the whole bit for
-    bit: ceil(n * out_hz / in_hz) samples, the filter's delay compensated. Outputs come by blocks of 10 to 50 ms, and
-    an output waits for the end of its block: at most 50 ms after its own time between the usual rates from 8 to 96 kHz
-    (60 ms between 11.025 kHz and 8, 16 or 32). Other ratios wait for the filter alone, 100 samples of the lower rate.
+    bit: ceil(n * out_hz / in_hz) samples, the filter's delay compensated. Outputs come by blocks of 30 to 63 ms, and
+    an output waits for the end of its block: at most 70 ms after its own time between the usual rates from 8 to 96 kHz.
+    Other ratios wait for the filter alone, 100 samples of the lower rate.
     Equal rates pass through untouched. A stream belongs to one thread at a time; different streams are independent
     and release the GIL.
 
