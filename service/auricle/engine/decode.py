@@ -16,7 +16,7 @@ from auricle.engine.wav import find_samples
 from auricle.errors import AudioError, LimitError
 from auricle.frontend import PCM_BYTES
 
-__all__ = ["Block", "Sound", "SoundFormat", "open_content", "open_pcm", "opens_at_once"]
+__all__ = ["Block", "Sound", "SoundFormat", "open_at_once", "open_content", "open_pcm"]
 
 Buffer = bytes | memoryview
 # What the PCM kernels take: raw interleaved bytes, or what libsndfile gives, (frames, channels).
@@ -104,9 +104,10 @@ def _stored_blocks(data: memoryview, size: int) -> Iterator[Block]:
         yield data[start : start + size]
 
 
-def opens_at_once(content: Buffer) -> bool:
-    """Whether ``open_content`` returns within half a millisecond, so that an event loop may call it."""
-    return len(content) <= SMALL_BYTES or find_samples(content) is not None
+def open_at_once(content: Buffer, limits: Limits) -> Sound | None:
+    """As ``open_content`` where that takes half a millisecond at most, so that an event loop may call it; else None."""
+    sound = _open_stored(content, limits)
+    return open_content(content, limits) if sound is None and len(content) <= SMALL_BYTES else sound
 
 
 def open_content(content: Buffer, limits: Limits) -> Sound:
@@ -115,17 +116,9 @@ def open_content(content: Buffer, limits: Limits) -> Sound:
     Raises AudioError (empty, unknown format, truncated) or LimitError, from the header where it tells and
     else while the blocks are read, so that a small file that decodes to a large one is never held whole.
     """
-    if not content:
-        raise AudioError(
-            "audio.content is empty; send the bytes of a file", field="audio.content", reason="AUDIO_EMPTY"
-        )
-    _check_content(len(content), limits, "audio.content")
-    stored = find_samples(content)
+    stored = _open_stored(content, limits)
     if stored is not None:
-        encoding, rate_hz, channels, start, stop = stored
-        sound_format = SoundFormat(encoding=encoding, sample_rate_hz=rate_hz, channels=channels)
-        sound_format.check(limits, "audio.content")
-        return _stored_sound(memoryview(content)[start:stop], sound_format, limits)
+        return stored
     content = bytes(content)
     _check_chunks(content)
     try:
@@ -147,6 +140,22 @@ def open_content(content: Buffer, limits: Limits) -> Sound:
         file.close()
         raise
     return Sound(sound_format, _decoded_blocks(file, sound_format, limits))
+
+
+def _open_stored(content: Buffer, limits: Limits) -> Sound | None:
+    """The sound of a file that holds its samples as they are; None where a decoder has to see it."""
+    if not content:
+        raise AudioError(
+            "audio.content is empty; send the bytes of a file", field="audio.content", reason="AUDIO_EMPTY"
+        )
+    _check_content(len(content), limits, "audio.content")
+    stored = find_samples(content)
+    if stored is None:
+        return None
+    encoding, rate_hz, channels, start, stop = stored
+    sound_format = SoundFormat(encoding=encoding, sample_rate_hz=rate_hz, channels=channels)
+    sound_format.check(limits, "audio.content")
+    return _stored_sound(memoryview(content)[start:stop], sound_format, limits)
 
 
 def _decoded_blocks(file: soundfile.SoundFile, sound_format: SoundFormat, limits: Limits) -> Iterator[Block]:

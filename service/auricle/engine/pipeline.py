@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -184,52 +184,46 @@ class Stream:
         self._check_split("the end of the stream")
         return tickets + self._submit(await self._cut(self._cutter.finish, self._cutter.end_samples))
 
-    async def drain(self, sound: Sound) -> AsyncIterator[list[Ticket]]:
-        """Feeds a whole sound and finishes it, a share of segments at a time, at most one thread hop a share."""
-        blocks = iter(sound.blocks)
-        share = self._model.settings.per_caller
-        ended = False
-
-        def advance() -> tuple[list[Segment], bool]:
-            segments: list[Segment] = []
-            while len(segments) < share:
-                block = self._next_block(blocks)
-                if block is None:
-                    return segments + self._cutter.finish(), True
-                segments += self._cutter.feed(block)
-            return segments, False
-
-        samples = math.inf if sound.stored_samples is None else max(sound.stored_samples, self._cutter.end_samples)
-        while not ended:
-            segments, ended = await self._cut(advance, samples)
-            for first in range(0, len(segments), share):
-                yield self._submit(segments[first : first + share])
-        if not self.samples:
-            raise AudioError("the audio is empty: it has no samples", field="audio", reason="AUDIO_EMPTY")
-
     async def settle(self, ticket: Ticket) -> list[Answer]:
         """Waits for a ticket's outcome and gives one answer a head: its own values, or the pool so far."""
         return self._answers(await self._outputs(ticket), ticket.segment, running=True)
 
     async def answer(self, sound: Sound) -> list[Answer]:
-        """A whole sound's answers: by segment, then by head; a pooled head answers once, first."""
+        """A whole sound's answers: by segment, then by head; a pooled head answers once, first.
+
+        It is cut a share of segments at a time, at most one thread hop a share, so that a long one is never held whole.
+        """
+        blocks = iter(sound.blocks)
+        share = self._model.settings.per_caller
+        cut: deque[Segment] = deque()
         waiting: deque[Ticket] = deque()
         kept: list[Answer] = []
         last: Segment | None = None
+        ended = False
 
-        async def settle_next() -> Segment:
+        def advance() -> bool:
+            while len(cut) < share:
+                block = self._next_block(blocks)
+                if block is None:
+                    cut.extend(self._cutter.finish())
+                    return True
+                cut.extend(self._cutter.feed(block))
+            return False
+
+        samples = math.inf if sound.stored_samples is None else max(sound.stored_samples, self._cutter.end_samples)
+        while True:
+            if not cut and not ended:
+                ended = await self._cut(advance, samples)
+            while cut and len(waiting) < share:
+                waiting.append(self._submit_one(cut.popleft()))
+            if not waiting:
+                break
             ticket = waiting.popleft()
-            kept.extend(self._answers(await self._outputs(ticket), ticket.segment, running=False))
-            return ticket.segment
-
-        async for tickets in self.drain(sound):
-            waiting.extend(tickets)
-            while len(waiting) > self._model.settings.per_caller:
-                last = await settle_next()
-        while waiting:
-            last = await settle_next()
-        if last is not None:
-            kept += self._pooled(last)
+            last = ticket.segment
+            kept += self._answers(await self._outputs(ticket), last, running=False)
+        if last is None:
+            raise AudioError("the audio is empty: it has no samples", field="audio", reason="AUDIO_EMPTY")
+        kept += self._pooled(last)
         return sorted(kept, key=lambda answer: (answer.start_sample, answer.head.head.index))
 
     async def _outputs(self, ticket: Ticket) -> Outputs:
@@ -262,12 +256,12 @@ class Stream:
         return Answer(head, self._epoch, last.end_sample, head.finish(pool.value()))
 
     def _submit(self, segments: list[Segment]) -> list[Ticket]:
-        tickets = []
-        for segment in segments:
-            outcome = self._model.batcher.submit(self, segment.rows, self._plan.outputs, self._deadline)
-            self._open.add(outcome)
-            tickets.append(Ticket(segment, outcome))
-        return tickets
+        return [self._submit_one(segment) for segment in segments]
+
+    def _submit_one(self, segment: Segment) -> Ticket:
+        outcome = self._model.batcher.submit(self, segment.rows, self._plan.outputs, self._deadline)
+        self._open.add(outcome)
+        return Ticket(segment, outcome)
 
     async def _cut(self, work: Callable[[], T], samples: float) -> T:
         """Runs work that goes over so many samples: here where that is over before a thread would begin."""

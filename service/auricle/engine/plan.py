@@ -75,7 +75,7 @@ class PlanCache:
     def __init__(self) -> None:
         self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
 
-    def get(self, kind: str, options: bytes, make: Callable[[], Plan]) -> Plan:
+    def get(self, kind: Hashable, options: bytes, make: Callable[[], Plan]) -> Plan:
         """The plan for options of a kind of call, as they came over the wire; what ``make`` raises passes through."""
         key = (kind, options)
         plan = self._plans.get(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -54,10 +54,13 @@ class Head:
         self.index = index
         self.dimension = dimension
         self._calibration = Calibration(spec.calibration) if spec.calibration else None
+        self._as_given = spec.dequantize is None and spec.activation == "none" and spec.calibration is None
 
     def values(self, raw: NDArray[np.generic]) -> Floats:
         """One segment's output of any shape with ``dimension`` elements -> f32 (dimension,), before pooling."""
         flat = raw.reshape(-1)
+        if self._as_given:
+            return flat.astype(np.float32, copy=False)
         quantised = self.spec.dequantize
         if quantised is not None:
             flat = np.float32(quantised.scale) * (flat.astype(np.int32) - quantised.zero_point)
@@ -84,22 +87,20 @@ class Pool(Protocol):
 
 
 class MeanPool:
-    """Arithmetic mean, summed in order in double precision."""
+    """Arithmetic mean, summed in order in double precision; a vector alone is its own."""
 
     def __init__(self, dimension: int) -> None:
-        self._sum: NDArray[np.float64] | None = None
+        self._sum: NDArray[np.floating[Any]] | None = None
         self._count = 0
 
     def add(self, values: Floats) -> None:
-        if self._sum is None:
-            self._sum = values.astype(np.float64)
-        else:
-            self._sum += values
+        self._sum = values if self._sum is None else np.add(self._sum, values, dtype=np.float64)
         self._count += 1
 
     def value(self) -> Floats:
         assert self._sum is not None, "nothing was added"
-        return (self._sum / self._count).astype(np.float32)
+        mean = self._sum if self._count == 1 else self._sum / self._count
+        return mean.astype(np.float32, copy=False)
 
 
 class MaxPool:

@@ -84,7 +84,9 @@ class CategoryFilter:
         if self._limit is not None and self._limit < values.size:
             # Whatever ranks is as high as the last that does: so few are left to sort, that sorting costs nothing.
             last = values.size - self._limit
-            least = max(least, np.partition(values, last)[last])
+            parted = values.copy()
+            parted.partition(last)
+            least = max(least, parted[last])
         (above,) = (values >= least).nonzero()
-        best = above[np.argsort(-values[above], kind="stable")[: self._limit]]
+        best = above[(-values[above]).argsort(kind="stable")[: self._limit]]
         return Ranked(best if self._kept is None else self._kept[best], values[best])

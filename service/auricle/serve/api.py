@@ -235,9 +235,8 @@ def _plan(
     stream: bool,
 ) -> Plan:
     """The plan of a call for a model. Raises OptionError or HeadKindError."""
-    kind = f"{message.DESCRIPTOR.name} {stream}"
     sent = message.SerializeToString(deterministic=True)
-    return model.plans.get(kind, sent, lambda: make_plan(model.graph, options(message), stream=stream))
+    return model.plans.get((options, stream), sent, lambda: make_plan(model.graph, options(message), stream=stream))
 
 
 def _pieces(audio: bytes, size: int) -> Iterator[bytes]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -34,19 +34,18 @@ class Calls:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    @contextmanager
-    def track(self) -> Iterator[None]:
+    def _begin(self) -> asyncio.Task[Any]:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self._tasks.discard(task)
-            self._last = time.monotonic()
-            if not self._tasks:
-                self._idle.set()
+        return task
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self._last = time.monotonic()
+        if not self._tasks:
+            self._idle.set()
 
     async def wait(self, grace_s: float) -> None:
         """Until all have ended; after ``grace_s`` those that are left are ended with UNAVAILABLE."""
@@ -75,22 +74,26 @@ class Calls:
 
     async def one(self, context: grpc.aio.ServicerContext[Any, Any], answer: Awaitable[T]) -> T:
         """Awaits a unary answer."""
-        with self.track():
-            try:
-                return await answer
-            except (Exception, asyncio.CancelledError) as error:
-                await self._abort(context, error)
+        task = self._begin()
+        try:
+            return await answer
+        except (Exception, asyncio.CancelledError) as error:
+            await self._abort(context, error)
+        finally:
+            self._end(task)
         raise AssertionError("abort returned")
 
     async def many(self, context: grpc.aio.ServicerContext[Any, Any], answers: AsyncGenerator[Any, None]) -> None:
         """Writes a stream's answers as they come; a client that reads slowly slows the stream."""
-        with self.track():
-            try:
-                async with aclosing(answers):
-                    async for answer in answers:
-                        await context.write(answer)
-            except (Exception, asyncio.CancelledError) as error:
-                await self._abort(context, error)
+        task = self._begin()
+        try:
+            async with aclosing(answers):
+                async for answer in answers:
+                    await context.write(answer)
+        except (Exception, asyncio.CancelledError) as error:
+            await self._abort(context, error)
+        finally:
+            self._end(task)
 
     async def _abort(self, context: grpc.aio.ServicerContext[Any, Any], error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError):

@@ -10,7 +10,7 @@ from google.protobuf import duration_pb2
 from numpy.typing import NDArray
 
 from auricle.config import Limits
-from auricle.engine.decode import Sound, SoundFormat, open_content, open_pcm, opens_at_once
+from auricle.engine.decode import Sound, SoundFormat, open_at_once, open_content, open_pcm
 from auricle.engine.options import Options, VectorType
 from auricle.engine.pipeline import Answer, Timing, Workers
 from auricle.engine.plan import Plan
@@ -62,9 +62,8 @@ async def open_audio(audio: pb.Audio, sent: memoryview | None, limits: Limits, w
     source = audio.WhichOneof("source")
     if source == "content":
         content = audio.content if sent is None else sent
-        if opens_at_once(content):
-            return open_content(content, limits)
-        return await workers.call(lambda: open_content(content, limits))
+        at_once = open_at_once(content, limits)
+        return await workers.call(lambda: open_content(content, limits)) if at_once is None else at_once
     if source == "pcm":
         pcm = audio.pcm
         return open_pcm(pcm_format(pcm.format, "audio.pcm.format"), pcm.data if sent is None else sent, limits)
@@ -146,7 +145,7 @@ def selector(model: ServedModel, reply: pb.ModelSelector) -> None:
 
 def embedding(answer: Answer, rate_hz: int, reply: pb.Embedding) -> None:
     """Writes an embedding head's answer into its place in a reply, as all these do: a copy would cost as much again."""
-    values = cast(NDArray[np.generic], answer.value)
+    values = cast("NDArray[np.generic]", answer.value)
     vector = reply.vector
     vector.dimension = values.size
     if values.dtype == np.int8:
