@@ -18,8 +18,8 @@ BATCHES = (1, 2, 4, 8, 16, 32)
 WORTH = 0.03
 # A server takes no fewer: each run wakes the loop once more, and a short trial may err.
 TRIED = (8, 16, 32)
-# What a run costs a server beside the model: the wake-up, and handing the answers over.
-HANDOVER_S = 300e-6
+# What a run costs a server beside the model: two threads wake up, each to caches that the other has emptied.
+HANDOVER_S = 800e-6
 TRIAL_S = 0.5
 TRIALS = 5
 
