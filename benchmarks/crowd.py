@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import selectors
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -82,11 +83,12 @@ class _Member:
     over: bool = False
 
 
-def stand(pipe: Pipe, address: str) -> None:
+def stand(pipe: Pipe, address: str, cores: Collection[int]) -> None:
     """The process's main: a Gathering for each Crowd that comes through the pipe, until None.
 
     It says ``"ready"`` when all streams of a crowd have been answered, and begins when told to.
     """
+    os.sched_setaffinity(0, cores)
     host, _, port = address.rpartition(":")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
