@@ -1,4 +1,4 @@
-"""The allocator's settings: large blocks are used again rather than mapped anew."""
+"""The allocator's and the collector's settings: large blocks are used again, and imports are not looked at."""
 
 from __future__ import annotations
 
@@ -31,3 +31,19 @@ def test_large_blocks_that_were_freed_cost_no_page_faults() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     # 80 blocks of 488 pages, eight at a time: given back each time, they would fault tens of thousands of times.
     assert int(done.stdout) < 1000
+
+
+IMPORTED = """
+import gc
+import auricle.serve.lifecycle
+from auricle.serve.memory import pass_over_imports
+before = len(gc.get_objects())
+pass_over_imports()
+print(before, len(gc.get_objects()))
+"""
+
+
+def test_the_collector_passes_over_what_was_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
+    before, left = map(int, done.stdout.split())
+    assert left < before / 100

@@ -17,7 +17,7 @@ from auricle.model.bundled import bundled_dir
 from auricle.serve.admission import Admission
 from auricle.serve.api import Api
 from auricle.serve.grpc import GrpcServer
-from auricle.serve.memory import keep_memory
+from auricle.serve.memory import keep_memory, pass_over_imports
 
 __all__ = ["Server", "run"]
 
@@ -138,4 +138,5 @@ def run(settings: ServerSettings) -> None:
     import uvloop
 
     keep_memory()
+    pass_over_imports()
     uvloop.run(serve(settings))
