@@ -57,7 +57,7 @@ def providers(device: str) -> list[str]:
 class Session:
     """A loaded graph. ``run`` is called by one thread at a time.
 
-    Raises BundleError where the file is no model that onnxruntime can load.
+    Raises BundleError where the file cannot be read, or is no model that onnxruntime can load.
     """
 
     def __init__(self, path: Path, settings: SessionSettings) -> None:
@@ -69,13 +69,18 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         chosen = providers(settings.device)
         try:
+            with path.open("rb"):
+                self.size_bytes = path.stat().st_size
+        except OSError as error:  # onnxruntime would give its number alone
+            raise BundleError(f"{path.name}: the file cannot be read: {error.strerror}") from error
+        try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
         except Exception as error:  # onnxruntime's exceptions share no narrower base
-            raise BundleError(f"{path.name}: onnxruntime cannot load it: {error}") from error
+            whole = "; is it an ONNX file, and whole?" if "INVALID_PROTOBUF" in str(error) else ""
+            raise BundleError(f"{path.name}: onnxruntime cannot load it: {error}{whole}") from error
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.inputs = tuple(_tensor(arg) for arg in self._session.get_inputs())
         self.outputs = tuple(_tensor(arg) for arg in self._session.get_outputs())
-        self.size_bytes = path.stat().st_size
 
     def run(
         self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]], *, shrink: bool = False
