@@ -31,7 +31,9 @@ import numpy as np
 from alone import run_alone
 from auricle.config import ServerSettings, SessionSettings
 from bare import loop
+from floor import serve_bare
 from loadgen import generate
+from lone import call_alone
 from pieces import Bench, Piece, Plan, Target, pooled
 from plain import PlainVoice, PlainYamnet
 from processes import cpu_s, pss_bytes, server_process, worker
@@ -151,7 +153,7 @@ def main() -> int:
     settings = ServerSettings(models_dir=directory, session=SessionSettings(threads=1))
     bench = Bench(plan)
     memory_mb = {"idle with voice": idle_bytes(paths["voice"], cores[0]) / 1e6}
-    added_ms: dict[str, list[float]] = {}
+    added_ms: dict[str, list[float]] = {}  # of a workload, and of the floor under it
     with contextlib.ExitStack() as stack:
         address, pid = stack.enter_context(server_process(settings, [cores[0]]))
         memory_mb["idle with all"] = pss_bytes(pid) / 1e6
@@ -179,19 +181,27 @@ def main() -> int:
                     pieces: dict[tuple[str, int], list[Piece]] = {
                         (name, callers): [] for callers in CALLERS for name in targets
                     }
+                    address_of_floor = own.enter_context(
+                        worker(serve_bare, path, cores[0], workload.method, OUTPUTS[model], workload.mels)
+                    ).recv()
+                    lone = {
+                        workload.name: own.enter_context(worker(call_alone, address, cores[1])),
+                        f"{workload.name} floor": own.enter_context(worker(call_alone, address_of_floor, cores[1])),
+                    }
                     for target in targets.values():
                         bench.burst(target, workload, callers=max(CALLERS), calls=1)
                     for _ in range(plan.rounds):
                         for name, callers in pieces:
                             pieces[name, callers].append(bench.piece(targets[name], workload, callers, bare, wanted))
-                        added_ms.setdefault(workload.name, []).append(bench.added_ms(ours, workload, alone))
+                        for name, added in bench.added_ms(lone, workload, alone).items():
+                            added_ms.setdefault(name, []).append(added)
                     memory_mb[f"after {workload.name}"] = pss_bytes(pid) / 1e6
                     memory_mb[f"bare {model}"] = bench.lap(pipe, bare.batch, 0.1).pss_bytes / 1e6
                     show(report, workload, pieces)
     report.say("memory (PSS), MB: " + ", ".join(f"{name} {size:.0f}" for name, size in memory_mb.items()))
-    added = {name: harness.spread(values) for name, values in added_ms.items()}
-    report.say("added at one caller, p50 ms: " + ", ".join(f"{name} {value}" for name, value in added.items()))
-    report.figures |= {"pss_mb": memory_mb, "added_ms": {name: asdict(value) for name, value in added.items()}}
+    spreads = {name: harness.spread(values) for name, values in added_ms.items()}
+    report.say("added at one caller, p50 ms: " + ", ".join(f"{name} {value}" for name, value in spreads.items()))
+    report.figures |= {"pss_mb": memory_mb, "added_ms": {name: asdict(value) for name, value in spreads.items()}}
     report.goals = [
         harness.Goal(name="memory idle with voice loaded", value=memory_mb["idle with voice"], bound=150.0, unit=" MB"),
         harness.Goal(name="worst 1 - cosine to the bare loop", value=1.0 - bench.worst_cosine, bound=1e-5),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,13 +112,17 @@ class Bench:
             generator_busy=burst.cpu_s / (burst.ended_s - burst.begun_s),
         )
 
-    def added_ms(self, target: Target, workload: Workload, alone: Any) -> float:
-        """What the server adds for one caller at p50 to a call's parts, one after another without it."""
+    def added_ms(self, callers: Mapping[str, Any], workload: Workload, alone: Any) -> dict[str, float]:
+        """What each server adds for a lone caller at p50 to a call's parts, one after another without any."""
         kind = pb.EmbedRequest if workload.method == "Embed" else pb.ClassifyRequest
         alone.send(([kind.FromString(request).audio.content for request in workload.requests], self._plan.piece_s))
         parts_s: float = alone.recv()
-        burst = self.burst(target, workload, callers=1, calls=max(1, round(self._plan.piece_s / parts_s)))
-        return (float(np.median(burst.latencies_s)) - parts_s) * 1e3
+        calls = max(1, round(self._plan.piece_s / parts_s))
+        found = {}
+        for name, caller in callers.items():
+            caller.send(Load(method=workload.method, requests=workload.requests, callers=1, calls=calls))
+            found[name] = (float(np.median(caller.recv().latencies_s)) - parts_s) * 1e3
+        return found
 
     def _check(self, target: Target, workload: Workload, burst: Burst, wanted: Sequence[Floats]) -> None:
         for which, reply in burst.replies:

@@ -1,4 +1,4 @@
-"""A stream's client end in bare HTTP/2: thousands of them fit one core, which no gRPC library in Python allows.
+"""A call's client end in bare HTTP/2: thousands of them fit one core, which no gRPC library in Python allows.
 
 It knows what a well-behaved gRPC server sends and nothing more: no Huffman code, no header tables (statuses are not
 read: a stream that ended well has said its summary).
@@ -70,12 +70,18 @@ class Connection:
         self._out = bytearray()
         self._in = bytearray()
         self._messages: dict[int, bytearray] = {}
+        self._ending: set[int] = set()
         self._next = 1
 
     @property
     def backlog_bytes(self) -> int:
         """What the server's flow control, or the socket, has not let through yet."""
         return len(self._out) + sum(len(piece) for pieces in self._waiting.values() for piece in pieces)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the socket has not taken yet all that it was given."""
+        return bool(self._out)
 
     def open(self, path: str) -> int:
         """Begins a call; gives its number."""
@@ -86,8 +92,10 @@ class Connection:
         self._out += _frame(HEADERS, END_HEADERS, stream, _headers(path, self._authority))
         return stream
 
-    def send(self, stream: int, data: bytes) -> None:
-        """Sends framed messages, as soon as the windows allow."""
+    def send(self, stream: int, data: bytes, *, last: bool = False) -> None:
+        """Sends framed messages, as soon as the windows allow; the last ones half-close the stream."""
+        if last:
+            self._ending.add(stream)
         waiting = self._waiting.get(stream)
         if waiting is None and len(data) <= min(self._window, self._windows.get(stream, 0), FRAME_BYTES):
             self._put(stream, data)
@@ -135,7 +143,8 @@ class Connection:
     def _put(self, stream: int, data: bytes) -> None:
         self._window -= len(data)
         self._windows[stream] -= len(data)
-        self._out += _frame(DATA, 0, stream, data)
+        ends = stream in self._ending and not self._waiting.get(stream)
+        self._out += _frame(DATA, END_STREAM if ends else 0, stream, data)
 
     def _release(self) -> None:
         for stream in list(self._waiting):
@@ -164,6 +173,7 @@ class Connection:
         if stream in self._messages and (kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM)):
             self._windows.pop(stream, None)
             self._waiting.pop(stream, None)
+            self._ending.discard(stream)
             del self._messages[stream]
             self._on_end(stream, b"reset" if kind == RST_STREAM else b"")
 

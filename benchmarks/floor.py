@@ -1,0 +1,55 @@
+"""The least that a call can take in Python's gRPC: the bare model behind a handler, on the event loop itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import uvloop
+from numpy.typing import NDArray
+
+from loadgen import SERVICE
+from plain import session
+
+__all__ = ["serve_bare"]
+
+
+def serve_bare(
+    pipe: Connection, path: Path, core: int, method: str, outputs: Sequence[str], mels: Sequence[NDArray[np.float32]]
+) -> None:
+    """The process's main: sends its address, and serves until None comes.
+
+    A call runs the model on the next of ``mels``, f32 (segments, frames, bands), whatever it brings, and is answered
+    with the bytes of the outputs: nothing is parsed, decoded, handed to a thread or built.
+    """
+    os.sched_setaffinity(0, {core})
+    uvloop.run(_serve(pipe, path, method, outputs, mels))
+
+
+async def _serve(
+    pipe: Connection, path: Path, method: str, outputs: Sequence[str], mels: Sequence[NDArray[np.float32]]
+) -> None:
+    runtime = session(path)
+    name = runtime.get_inputs()[0].name
+    calls = 0
+
+    async def answer(request: bytes, context: Any) -> bytes:
+        nonlocal calls
+        calls += 1
+        found = runtime.run(list(outputs), {name: mels[calls % len(mels)]})
+        return b"".join(array.mean(axis=0).tobytes() for array in found)
+
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {method: grpc.unary_unary_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE.strip("/"), handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    pipe.send(f"127.0.0.1:{port}")
+    await asyncio.to_thread(pipe.recv)
+    await server.stop(0)
