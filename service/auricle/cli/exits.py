@@ -18,7 +18,6 @@ class PipeClosedError(Exception):
 
 
 DIFFERENT = 1
-USAGE = 2
 BAD_INPUT = 3
 NOT_FOUND = 4
 UNAVAILABLE = 5
