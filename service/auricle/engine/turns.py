@@ -10,8 +10,9 @@ __all__ = ["LEAST_RETRY_S", "LONGEST_RETRY_S", "REFUSAL_EVERY_S", "Turns"]
 # The first who was refused may come back after so long; a place is free by then where calls are short.
 LEAST_RETRY_S = 0.05
 LONGEST_RETRY_S = 30.0
-# A refusal costs about 0.25 ms of the loop: at most so often, on average, they take a twentieth of it.
-REFUSAL_EVERY_S = 0.005
+# A refusal costs about as much as an empty call, 0.25 to 0.5 ms: at most so often, on average, they take a twentieth of
+# a core at worst. In a crowd that calls again at once there is a refusal for nearly every turn.
+REFUSAL_EVERY_S = 0.01
 
 
 class Turns:
