@@ -77,6 +77,15 @@ def test_the_mean_pool_sums_in_double() -> None:
     assert pool.value().dtype == np.float32
 
 
+def test_the_mean_of_one_vector_has_its_bits_and_stays_when_more_come() -> None:
+    pool, one = MeanPool(2), np.array([0.1, -0.0], np.float32)
+    pool.add(one)
+    first = pool.value()
+    pool.add(np.array([0.3, 1.0], np.float32))
+    assert first.tobytes() == one.tobytes() == np.array([0.1, -0.0], np.float32).tobytes()
+    assert pool.value().tolist() == [np.float32((np.float32(0.1) + float(np.float32(0.3))) / 2), 0.5]
+
+
 def test_the_max_pool_keeps_each_elements_highest_and_starts_below_everything() -> None:
     pool = MaxPool(2)
     pool.add(np.array([-3, -5], np.float32))
