@@ -11,12 +11,12 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auricle.config import BatchSettings
+from auricle.config import AdmissionSettings, BatchSettings
 from auricle.errors import ProtocolError
 from auricle.serve import payload
 from auricle.serve.payload import LARGE_BYTES, Sent, parse
 from auricle.v1 import auricle_pb2 as pb
-from live import failure, live_server
+from live import failure, live_server, noise, pcm
 from models import write_embedder
 
 SOUND = bytes(range(256)) * (LARGE_BYTES // 256)
@@ -123,10 +123,13 @@ async def test_a_sound_is_let_go_when_it_has_become_features(tmp_path: Path) -> 
         call.cancel()
 
 
-async def test_a_call_without_a_message_is_told_so(tmp_path: Path) -> None:
+async def test_a_call_without_a_message_takes_no_place_and_is_told_so(tmp_path: Path) -> None:
     write_embedder(tmp_path / "tiny.onnx")
-    async with live_server(tmp_path) as running:
+    async with live_server(tmp_path, admission=AdmissionSettings(calls=1)) as running:
         silent = running.channel.stream_unary("/auricle.v1.AudioService/Embed")()
+        await silent.wait_for_connection()
+        # The server takes calls in the order in which they came: the silent one is there when this one is answered.
+        await running.audio.Embed(pb.EmbedRequest(audio=pcm(noise(1.0))))
         await silent.done_writing()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await silent

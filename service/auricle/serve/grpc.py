@@ -76,10 +76,12 @@ class _AudioService(grpc.GenericRpcHandler):
         context.set_trailing_metadata(status.trailing_metadata)
 
     async def embed(self, _: Any, context: Any) -> pb.EmbedResponse:
-        return await self._calls.one(context, self._unary(context, pb.EmbedRequest, self._api.embed))
+        answer = self._unary(await context.read(), context, pb.EmbedRequest, self._api.embed)
+        return await self._calls.one(context, answer)
 
     async def classify(self, _: Any, context: Any) -> pb.ClassifyResponse:
-        return await self._calls.one(context, self._unary(context, pb.ClassifyRequest, self._api.classify))
+        answer = self._unary(await context.read(), context, pb.ClassifyRequest, self._api.classify)
+        return await self._calls.one(context, answer)
 
     async def stream_embed(self, requests: Any, context: Any) -> None:
         await self._calls.many(context, self._stream(requests, context, self._api.stream_embed))
@@ -89,12 +91,18 @@ class _AudioService(grpc.GenericRpcHandler):
 
     async def _unary(
         self,
+        message: Any,
         context: Any,
         kind: type[RequestT],
         answer: Callable[[RequestT, Sent | None, float], Awaitable[T]],
     ) -> T:
+        # A call takes no place before its message is there: those that send none would fill the server.
+        if message is grpc.aio.EOF:
+            raise ProtocolError("the call ended before its request; send one message")
         with self._admission.call(client_of(context.peer())):
-            return await answer(*parse(kind, await _message(context)), _deadline(context))
+            parsed = parse(kind, message)
+            del message
+            return await answer(*parsed, _deadline(context))
 
     async def _stream(
         self, requests: Any, context: Any, answers: Callable[[Any, float], AsyncGenerator[T, None]]
@@ -170,15 +178,6 @@ class GrpcServer:
         await self._calls.wait(self._settings.grace_s)
         await self._calls.settle()
         await self._server.stop(QUIET_S)
-
-
-async def _message(context: Any) -> bytes:
-    """A unary call's request in wire form."""
-    message = await context.read()
-    if message is grpc.aio.EOF:
-        raise ProtocolError("the call ended before its request; send one message")
-    data: bytes = message
-    return data
 
 
 def _deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float:
