@@ -57,15 +57,15 @@ FLOOR = 1e-5
 SPEEDS = (0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25)
 VARIANTS = 10
 # Synthetic voices: takes of each digit and of other words, and variants of a take, which needs fewer than a recording.
-TAKES = 250
-OTHER_TAKES = 1000
+TAKES = 200
+OTHER_TAKES = 500
 TAKE_VARIANTS = 3
 # Half of them as narrow as the recordings, so that the width says nothing about the word.
 TAKE_RATES_HZ = (8000, 22050)
 NOISES = 300
 # The voices alone first, then everything.
-PREPARING = Fitting(epochs=14)
-FITTING = Fitting(epochs=10)
+PREPARING = Fitting(epochs=12)
+FITTING = Fitting(epochs=36)
 AUGMENTATION = Augmentation()
 
 
