@@ -160,6 +160,12 @@ async def test_bad_options_name_their_field(server: Live, options: pb.EmbedOptio
     assert (failed.code, failed.fields) == (INVALID, (field,))
 
 
+async def test_an_unknown_number_is_told_what_is_known(server: Live) -> None:
+    options = pb.EmbedOptions(vector_type=17)  # type: ignore[arg-type]
+    with pytest.raises(grpc.aio.AioRpcError, match=r"VECTOR_TYPE_FLOAT32, VECTOR_TYPE_INT8, .*but is 17"):
+        await server.audio.Embed(pb.EmbedRequest(audio=pcm(noise(1.0)), options=options))
+
+
 STREAMS = {
     "audio before config": ([audio(bytes(64))], INVALID, "STREAM_PROTOCOL"),
     "flush before config": ([pb.StreamEmbedRequest(flush=pb.Flush())], INVALID, "STREAM_PROTOCOL"),

@@ -208,7 +208,9 @@ class Repository:
 
     async def watch(self) -> None:
         """Refreshes as the directory changes, until cancelled."""
-        await asyncio.to_thread(self._dir.mkdir, parents=True, exist_ok=True)
+        if not await asyncio.to_thread(self._dir.exists):
+            self._log.warning("the models folder is not there; it is made", folder=str(self._dir))
+            await asyncio.to_thread(self._dir.mkdir, parents=True, exist_ok=True)
         async for _ in self._changes():
             await self.refresh()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
 
 import numpy as np
 from google.protobuf import duration_pb2
@@ -34,8 +35,10 @@ __all__ = [
     "usage",
 ]
 
+T = TypeVar("T")
+
 NS = 1_000_000_000
-ENCODINGS = {
+ENCODINGS: dict[int, str] = {
     pb.ENCODING_PCM_S16LE: "s16le",
     pb.ENCODING_PCM_F32LE: "f32le",
     pb.ENCODING_MULAW: "mulaw",
@@ -76,20 +79,13 @@ async def open_audio(audio: pb.Audio, sent: memoryview | None, limits: Limits, w
 
 def pcm_format(message: pb.PcmFormat, field: str) -> SoundFormat:
     """A request's sample layout. OptionError for an encoding that is not given or not known."""
-    encoding = ENCODINGS.get(message.encoding)
-    if encoding is None:
-        raise OptionError(
-            f"{field}.encoding must be one of {', '.join(pb.Encoding.Name(known) for known in ENCODINGS)}, "
-            f"but is {message.encoding}",
-            field=f"{field}.encoding",
-        )
+    encoding = _known(message.encoding, ENCODINGS, pb.Encoding.Name, f"{field}.encoding")
     return SoundFormat(encoding=encoding, sample_rate_hz=message.sample_rate_hz, channels=message.channels or 1)
 
 
 def embed_options(message: pb.EmbedOptions) -> Options:
     """EmbedOptions as the engine takes them."""
-    if message.vector_type not in VECTOR_TYPES:
-        raise OptionError(f"options.vector_type {message.vector_type} is unknown", field="options.vector_type")
+    vector_type = _known(message.vector_type, VECTOR_TYPES, pb.VectorType.Name, "options.vector_type")
     return Options(
         kind="embedding",
         heads=tuple(message.heads),
@@ -97,7 +93,7 @@ def embed_options(message: pb.EmbedOptions) -> Options:
         hop_ns=_time_ns(message, "hop"),
         segment_length_ns=_time_ns(message, "segment_length"),
         l2_normalize=message.l2_normalize if message.HasField("l2_normalize") else None,
-        vector_type=VECTOR_TYPES[message.vector_type],
+        vector_type=vector_type,
     )
 
 
@@ -122,9 +118,15 @@ def classify_options(message: pb.ClassifyOptions) -> Options:
 
 
 def _pooling(number: int) -> Pooling | None:
-    if number not in POOLINGS:
-        raise OptionError(f"options.pooling {number} is unknown", field="options.pooling")
-    return POOLINGS[number]
+    return _known(number, POOLINGS, pb.Pooling.Name, "options.pooling")
+
+
+def _known(number: int, values: Mapping[int, T], name: Callable[[int], str], field: str) -> T:
+    """What a number of an enum stands for; OptionError with the names of all that are known."""
+    if number not in values:
+        names = ", ".join(name(known) for known in values)
+        raise OptionError(f"{field} must be one of {names}, but is {number}", field=field)
+    return values[number]
 
 
 def _time_ns(message: pb.EmbedOptions | pb.ClassifyOptions, name: str) -> int | None:
