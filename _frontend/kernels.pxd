@@ -7,7 +7,7 @@ from libc.string cimport memset
 from codelets cimport column_entry, row_codelet
 from fft_general cimport Bluestein, Signal, Stockham, chirp_transform, transform
 from ln cimport vf_ln
-from vec cimport VF_LANES, vf, vf_load, vf_max, vf_set, vf_sqrt, vf_triangles_4
+from vec cimport VF_LANES, fetch_part, vf, vf_load, vf_max, vf_set, vf_sqrt, vf_triangles_4
 from vec cimport transpose_4x4, transpose_8x4
 
 cdef enum:
@@ -73,6 +73,10 @@ cdef struct Scratch:
     float* edge       # 1 + 4 · hop samples, where the sound begins or ends
     float* chunk      # (rows + 1) × stride
     float* sums       # (2, stride): of whole hops and of their first frame_length % hop samples
+    # Fetched while a block is analysed: samples of the next chunk, and where the block's values will be written.
+    const float* next
+    const float* target
+    Py_ssize_t next_count, target_count
     vf* values        # bands, with room for one before them
     vf* spectrum      # the row transforms' results, (row_points / 2 + 1, columns.points) pairs, and then the bins
     Signal a, b       # the general transform's two sides
@@ -116,9 +120,11 @@ cdef inline void transform_codelets(const Tables* t, const float* chunk, vf leve
     """chunk from the block's first column on → s.spectrum: |X|² of bin k at slots[k]."""
     cdef Py_ssize_t points = t.columns.points, c, k
     for c in range(points):
+        fetch_part(s.next, s.next_count, c, points)
         t.row(chunk, t.offsets + c * t.row_inputs, t.window + c * t.row_inputs, level, s.spectrum + 2 * c, 2 * points)
     t.columns.first(s.spectrum)
     for k in range(1, (t.row_points + 1) // 2):
+        fetch_part(s.target, s.target_count, k, (t.row_points + 1) // 2)
         t.columns.column(s.spectrum + 2 * points * k, t.twiddles + 2 * points * k)
     if t.row_points % 2 == 0:
         t.columns.middle(s.spectrum + points * t.row_points)
@@ -261,6 +267,9 @@ cdef inline void run_chunk(
     gather(t, x, n, count, 1, s)
     while f < count:
         lanes = min(count - f, <Py_ssize_t> VF_LANES)
+        s.target, s.target_count = out + f * out_stride, lanes * out_stride
+        s.next = x + (t.chunk + f) * t.hop
+        s.next_count = max(min(lanes * t.hop, n - (t.chunk + f) * t.hop), 0)
         nothing = analyse(t, f, s)
         for l in range(lanes):
             spoilt[f + l] = (<float*> &nothing)[l] != 0
@@ -274,6 +283,7 @@ cdef inline void run_chunk(
     # The power of a sound beyond ±1e18 leaves float32's range; its logarithm does not.
     gather(t, x, n, count, RESCUE_GAIN, s)
     for f in range(count):
+        s.next_count = s.target_count = 0
         if f % VF_LANES == 0:
             analyse(t, f, s)
         if spoilt[f]:

@@ -30,6 +30,12 @@ static inline vf vf_load(const float *p) { return *(const vfu *)p; }
 static inline void vf_store(float *p, vf v) { *(vfu *)p = v; }
 static inline vf vf_set(float s) { return s - (vf){0}; }
 
+/* Asks for part i of ``parts`` of the floats p .. p + n, needed soon. All at once would stall: memory takes few requests. */
+static inline void fetch_part(const float *p, ptrdiff_t n, int i, int parts) {
+    for (ptrdiff_t at = n * i / parts; at < n * (i + 1) / parts; at += 16)
+        __builtin_prefetch(p + at, 0, 2);
+}
+
 /* Reinterpretations; a cast between vector types of one size keeps the bits. */
 static inline vi vf_bits(vf v) { return (vi)v; }
 static inline vf vi_as_float(vi v) { return (vf)v; }

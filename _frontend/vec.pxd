@@ -8,6 +8,7 @@ cdef extern from "vec.h" nogil:
     vf vf_load(const float* p)
     void vf_store(float* p, vf v)
     vf vf_set(float s)
+    void fetch_part(const float* p, Py_ssize_t n, int i, int parts)
     vi vf_bits(vf v)
     vf vi_as_float(vi v)
     vf vi_to_float(vi v)
