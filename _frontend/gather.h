@@ -6,6 +6,10 @@
 #pragma once
 #include "vec.h"
 
+/* Up to so many samples the next hops are asked for ahead of time. Longer ones the processor sees coming, and so much more
+ * would empty the first cache level. */
+#define FETCHED_HOP 256
+
 /* One row of N columns, of which the first is found at x_0; four rows of them; a store. */
 static inline vf4 row_4(const float *x_0, const float *x, ptrdiff_t hop) {
     return (vf4){*x_0, x[hop], x[2 * hop], x[3 * hop]};
@@ -45,7 +49,7 @@ static inline void put_8(float *to, vf8 v) { *(vf8u *)to = v; }
                                      vf##N *before, float *to, ptrdiff_t stride, vf##N *sums) {                           \
         vf##N last = *before, sum_0 = sums[0], sum_1 = sums[1], sum_2 = sums[2], sum_3 = sums[3], r[4];                   \
         for (; n >= 4; n -= 4, x += 4, to += 4 * stride, ahead += 4 * N) {                                                \
-            for (int i = 0; i < 4 * N; i += 16)                                                                           \
+            for (int i = 0; i < 4 * N && hop <= FETCHED_HOP; i += 16)                                                     \
                 __builtin_prefetch(ahead + i);                                                                            \
             rows_##N(x, hop, r);                                                                                          \
             sum_0 += r[0], sum_1 += r[1], sum_2 += r[2], sum_3 += r[3];                                                   \
