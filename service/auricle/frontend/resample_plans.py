@@ -35,13 +35,12 @@ _OVERSAMPLING = 4
 @dataclass(frozen=True, kw_only=True)
 class PolyphasePlan:
     """``rows`` is f32 (rows, taps). Where ``grid`` is 0 row r belongs to position r / step_out between two samples,
-    otherwise to (r - 1) / grid. ``lag_samples`` is what an output waits for, in input samples."""
+    otherwise to (r - 1) / grid."""
 
     step_in: int
     step_out: int
     grid: int
     rows: NDArray[np.float32]
-    lag_samples: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class Transform:
 @dataclass(frozen=True, kw_only=True)
 class BlockPlan:
     """``response`` is f32 (2, 2 * reach, bins); a block begins ``lead`` samples before its first output's position
-    and gives ``hop_out`` outputs. ``lag_samples`` is the most that an output waits for, in input samples."""
+    and gives ``hop_out`` outputs."""
 
     step_in: int
     step_out: int
@@ -67,7 +66,6 @@ class BlockPlan:
     analysis: Transform
     synthesis: Transform
     response: NDArray[np.float32]
-    lag_samples: int
 
 
 def design(in_hz: int, out_hz: int, lanes: int) -> BlockPlan | PolyphasePlan:
@@ -102,7 +100,7 @@ def _polyphase_plan(step_in: int, step_out: int) -> PolyphasePlan:
     offset = position[:, None] - (np.arange(taps) - (taps // 2 - 1))
     rows = lowpass(offset / stretch)
     rows /= rows.sum(axis=1, keepdims=True)  # every position passes a constant unchanged
-    return PolyphasePlan(step_in=step_in, step_out=step_out, grid=grid, rows=_aligned(rows), lag_samples=taps // 2)
+    return PolyphasePlan(step_in=step_in, step_out=step_out, grid=grid, rows=_aligned(rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +186,6 @@ def _block_plan(step_in: int, step_out: int, shape: _Shape, lanes: int) -> Block
         analysis=analysis,
         synthesis=synthesis,
         response=response,
-        lag_samples=size_in - shape.lead,
     )
 
 
