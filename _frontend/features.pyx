@@ -34,7 +34,7 @@ from auricle.frontend import tables
 LANES = VF_LANES
 
 cdef enum:
-    CHUNK_BYTES = 1 << 15
+    CHUNK_BYTES = 1 << 18
 
 
 cdef const char* LENT = "auricle.features.Lent"
@@ -55,6 +55,7 @@ cdef class Plan:
 
     cdef readonly object spec, narrow
     cdef readonly Py_ssize_t front, back, reach   # samples of padding, and of the past that the end's mirror needs
+    cdef Py_ssize_t lanes                         # of the narrowest kernels that it runs
     cdef bint drop_last, reflect
     cdef Tables t
     cdef Lent own, few                            # the kernels to lend, and those for few frames (none where run is NULL)
@@ -88,6 +89,7 @@ cdef class Plan:
         self.own.tables, self.own.lanes, self.own.allocate, self.own.run = &self.t, VF_LANES, allocate, run_frames
         if narrow is not None:
             self.few = (<const Lent*> PyCapsule_GetPointer(narrow.lend(), LENT))[0]
+        self.lanes = VF_LANES if narrow is None else self.few.lanes
 
     def lend(self):
         """The kernels and tables, for the plan of another level; they live as long as this plan."""
@@ -106,7 +108,8 @@ cdef class Plan:
     cdef object _places(self, spec):
         """Where sample j of the frame that begins at column 0 stands in the chunk: row j % hop, column j // hop."""
         self.t.rows = min(spec.hop, spec.frame_length)
-        # As many as the first cache level has room for beside the spectrum.
+        # The hops that a chunk's last frames share with the next chunk's are gathered for both: few and long chunks, as
+        # far as the second cache level has room for them.
         self.t.chunk = CHUNK if self.t.rows * CHUNK * sizeof(float) <= CHUNK_BYTES else VF_LANES
         columns = self.t.chunk + (spec.frame_length - 1) // spec.hop
         self.t.stride = -(-columns // 8) * 8  # eight columns are stored at once, within one cache line

@@ -17,7 +17,6 @@ cdef enum:
 cdef extern from "gather.h" nogil:
     enum:
         GATHER_WIDTH
-        FETCHED_HOP
     void gather_4(
         const float* x, Py_ssize_t hop, bint first, Py_ssize_t rows, Py_ssize_t part, float a,
         float* to, Py_ssize_t stride, float* sums, float* part_sums
@@ -270,7 +269,7 @@ cdef inline void run_chunk(
         lanes = min(count - f, <Py_ssize_t> VF_LANES)
         s.target, s.target_count = out + f * out_stride, lanes * out_stride
         s.next = x + (t.chunk + f) * t.hop
-        s.next_count = max(min(lanes * t.hop, n - (t.chunk + f) * t.hop), 0) if t.hop <= FETCHED_HOP else 0
+        s.next_count = max(min(lanes * t.hop, n - (t.chunk + f) * t.hop), 0)
         nothing = analyse(t, f, s)
         for l in range(lanes):
             spoilt[f + l] = (<float*> &nothing)[l] != 0

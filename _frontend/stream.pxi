@@ -19,7 +19,7 @@ cdef class Stream:
 
     def __cinit__(self, Plan plan):
         self.plan = plan
-        self.capacity = plan.front + 3 * plan.t.frame_length + plan.t.hop + plan.reach + plan.back
+        self.capacity = plan.front + 3 * plan.t.frame_length + (1 + plan.lanes) * plan.t.hop + plan.reach + plan.back
         self.held = <float*> malloc(self.capacity * sizeof(float))
         if self.held == NULL:
             raise MemoryError
@@ -126,7 +126,9 @@ cdef class Stream:
         cdef Py_ssize_t split = min(max((start + hop - 1) // hop, self.emitted), target)  # frames from here lie in x
         cdef Py_ssize_t lent, keep
         if self.emitted < split:
-            # Frames that began in what is held: lend it as much of x as the last of them needs, then take it back.
+            # Frames that began in what is held, and those after them that fill its vectors: lend it as much of x as the
+            # last of them needs, then take it back.
+            split = min(self.emitted + up_to_whole(split - self.emitted, self.plan.lanes), target)
             lent = (split - 1) * hop + length - start
             self._append(x, lent)
             self._run_held(self.end, split - self.emitted, out, out_stride)
@@ -166,6 +168,11 @@ cdef class Stream:
         else:
             memset(self.held + (self.end - self.base), 0, self.plan.back * sizeof(float))
         self.end += self.plan.back
+
+
+cdef Py_ssize_t up_to_whole(Py_ssize_t count, Py_ssize_t lanes) noexcept nogil:
+    """The next multiple of lanes from count on."""
+    return (count + lanes - 1) // lanes * lanes
 
 
 cdef Py_ssize_t reflected(Py_ssize_t i, Py_ssize_t n) noexcept nogil:
