@@ -13,10 +13,7 @@
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc
 
-from vec cimport VF_LANES, vf, vf_load, vf_store
-
-cdef extern from *:
-    void prefetch "__builtin_prefetch" (const void* address, int write, int locality) noexcept nogil
+from vec cimport VF_LANES, fetch_part, vf, vf_load, vf_store
 
 cdef extern from "dft.h" nogil:
     ctypedef struct Steps:
@@ -147,15 +144,6 @@ cdef inline void along_rows(
     t.second_pass(re, im, source, out_re, out_im, target, NULL, t.first)
 
 
-cdef inline void fetch(const float* x, Py_ssize_t count, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """Asks for a part of the x (count,) that is needed next. All at once would stall: memory takes few requests."""
-    cdef Py_ssize_t lines = count // CACHE_LINE
-    cdef Py_ssize_t line = lines * part // parts, end = lines * (part + 1) // parts
-    while line < end:
-        prefetch(x + line * CACHE_LINE, 0, 2)
-        line += 1
-
-
 cdef inline void analyse(Block* b, const float* x, Py_ssize_t ahead) noexcept nogil:
     """x (length_in,) -> the spectrum, filtered; fetches the ``ahead`` samples that follow x."""
     cdef const Transform* t = &b.analysis
@@ -163,7 +151,7 @@ cdef inline void analyse(Block* b, const float* x, Py_ssize_t ahead) noexcept no
     cdef float* tile_im = b.tile + t.bins * VF_LANES
     cdef float* turned_im = b.turned + t.groups * VF_LANES * t.bins
     for g in range(t.groups):
-        fetch(x + b.length_in, ahead, g, t.groups)
+        fetch_part(x + b.length_in, ahead, g, t.groups)
         b.real(x + g * VF_LANES, t.rows, t.outer + g * t.bins * 2 * VF_LANES, b.tile, tile_im)
         for p in range(t.bins // VF_LANES):
             k = p * VF_LANES
@@ -231,7 +219,7 @@ cdef inline void synthesise(Block* b, float* out, Py_ssize_t ahead) noexcept nog
         along_rows(t, b.spectrum_im + k, b.spectrum_re + k, t.columns, b.middle, lanes_im + k, b.lanes + k, t.bins)
     # Backwards, since the idle lanes of the last group spill over what the first one writes.
     for g in range(t.groups - 1, -1, -1):
-        fetch(out + b.length_out, ahead, g, t.groups)
+        fetch_part(out + b.length_out, ahead, g, t.groups)
         for p in range(t.bins // VF_LANES):
             k = p * VF_LANES
             transpose(b.lanes + g * VF_LANES * t.bins + k, t.bins, b.tile + k * VF_LANES, VF_LANES)
