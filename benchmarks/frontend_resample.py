@@ -42,7 +42,7 @@ WHOLE_GOALS_OF = {
     ("sse2", 44_100, 16_000): 1.0,
     ("sse2", 48_000, 16_000): 1.0,
 }
-CHUNK_GOALS = {"avx512": 2.0, "avx2": 2.0}
+CHUNK_GOALS = {"avx512": 2.0, "avx2": 2.0, "sse2": 2.0}
 CHUNK_GOALS_OF = {("avx512", 48_000, 16_000): 3.0, ("avx2", 48_000, 16_000): 3.0}
 
 Floats = NDArray[np.float32]
