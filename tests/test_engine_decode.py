@@ -114,6 +114,21 @@ def test_a_wav_of_unknown_size_is_read_to_its_end() -> None:
     assert decode(open_content(bytes(content), LIMITS)).size == SINE.size
 
 
+def test_a_wav_whose_header_was_never_filled_in_is_no_empty_one() -> None:
+    content = bytearray(encode("WAV", "PCM_16"))
+    struct.pack_into("<I", content, 4, 36)
+    struct.pack_into("<I", content, 40, 0)
+    error = refused(bytes(content))
+    assert error.reason == "AUDIO_TRUNCATED"
+    assert f"{2 * SINE.size} bytes follow" in str(error)
+
+
+def test_chunks_after_no_samples_are_no_samples() -> None:
+    content = bytearray(encode("WAV", "PCM_16", SINE[:0]) + b"LIST\4\0\0\0INFO")
+    struct.pack_into("<I", content, 4, len(content) - 8)
+    assert decode(open_content(bytes(content), LIMITS)).size == 0
+
+
 @pytest.mark.parametrize(
     ("offset", "layout", "value", "kind"),
     [

@@ -226,3 +226,13 @@ def test_a_file_that_breaks_off_is_no_clip(tmp_path, suffix, cut):
     with pytest.raises(errors.AudioError) as caught:
         streamed(path)
     assert caught.value.reason in ("AUDIO_TRUNCATED", "AUDIO_UNDECODABLE")
+
+
+def test_a_wav_whose_header_was_never_filled_in_is_no_clip(tmp_path):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, np.zeros(60_000, np.int16), 16000)
+    content = bytearray(path.read_bytes())
+    content[4:8], content[40:44] = (36).to_bytes(4, "little"), bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(errors.AudioError, match="120000 bytes follow"):
+        streamed(path)

@@ -111,5 +111,13 @@ def _check_whole(stream: BinaryIO, name: str) -> None:
                     f"{name}: truncated: {missing_bytes} of the {chunk_bytes} bytes of samples are missing",
                     reason="AUDIO_TRUNCATED",
                 )
+            (total_bytes,) = struct.unpack(size_format, head[4:8])
+            if not chunk_bytes and total_bytes <= at < size_bytes - 8:
+                raise AudioError(
+                    f"{name}: truncated: its header counts no samples, but {size_bytes - at - 8} bytes follow it: the "
+                    "writer never came back to fill it in; send them as a Pcm, or let a tool such as ffmpeg write the "
+                    "file anew",
+                    reason="AUDIO_TRUNCATED",
+                )
             return
         at += 8 + chunk_bytes + chunk_bytes % 2

@@ -242,6 +242,13 @@ def _check_iff(content: bytes, size_format: str, wanted: bytes) -> None:
             missing = at + 8 + size - len(content)
             if missing > 0 and size < UNKNOWN_SIZE:
                 raise _truncated(f"its header promises {size} bytes of samples, {missing} are missing")
+            (total,) = struct.unpack_from(size_format, content, 4)
+            if not size and total <= at < len(content) - 8:
+                # Else a chunk of no samples, and others after it that the file's own size counts.
+                raise _truncated(
+                    f"its header counts no samples, but {len(content) - at - 8} bytes follow it: the writer never came "
+                    "back to fill it in; send them as audio.pcm, or let a tool such as ffmpeg write the file anew"
+                )
             return
         at += 8 + size + size % 2
 
