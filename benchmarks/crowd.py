@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import resource
 import selectors
@@ -27,11 +28,14 @@ CLOSING_S = 20.0
 class Crowd:
     """What to do: ``streams`` of the same sound, each with its own phase, for ``seconds`` of it.
 
+    A stream keeps its phase for ever: those that began together have their segments together.
+
     Attributes:
         config: the first message, in wire form.
         chunks: messages with audio, in wire form; they are sent round and round, one each ``chunk_s``.
         due: the chunk, from 0, that completes segment 0, and how many more complete each further one; they may be
             fractions.
+        spread_s: they begin one after another over so long: a hop of the model where they know nothing of each other.
         connections: TCP connections that the streams share.
         silent: streams of them, on connections of their own, that never read a reply.
         leave_out_s: results of the first seconds are not counted.
@@ -43,6 +47,7 @@ class Crowd:
     due: tuple[float, float]
     streams: int
     seconds: float
+    spread_s: float
     connections: int
     silent: int = 0
     leave_out_s: float = 2.0
@@ -100,6 +105,7 @@ class _Run:
     def __init__(self, address: tuple[str, int], crowd: Crowd) -> None:
         self._address = address
         self._crowd = crowd
+        self._chunks = round(crowd.seconds / crowd.chunk_s)
         self._found = Gathering()
         self._selector = selectors.DefaultSelector()
         self._connections: list[Connection] = []
@@ -158,26 +164,28 @@ class _Run:
 
     def _send(self) -> None:
         crowd, found = self._crowd, self._found
-        total = round(crowd.seconds / crowd.chunk_s)
         begun, cpu = time.monotonic(), time.process_time()
         for number, member in enumerate(self._members):
-            member.begun_s = begun + crowd.chunk_s * number / len(self._members)
-        # In order of phase, round after round: whoever is next is always at the same place in the ring.
-        turn, last = 0, total * len(self._members)
-        while turn < last:
+            member.begun_s = begun + crowd.spread_s * number / len(self._members)
+        # Whoever is next, by the time at which the next chunk is due.
+        turns = [(member.begun_s, number) for number, member in enumerate(self._members)]
+        taken = 0
+        while turns:
             now = time.monotonic()
-            while turn < last:
-                member = self._members[turn % len(self._members)]
-                due = member.begun_s + member.sent * crowd.chunk_s
-                if due > now:
-                    break
+            while turns and turns[0][0] <= now:
+                due, number = turns[0]
+                member = self._members[number]
                 if not member.over:
                     member.connection.send(member.stream, self._pieces[member.sent % len(self._pieces)])
                     found.messages += 1
                 member.sent += 1
-                if turn % 97 == 0:
+                if member.sent < self._chunks:
+                    heapq.heapreplace(turns, (member.begun_s + member.sent * crowd.chunk_s, number))
+                else:
+                    heapq.heappop(turns)
+                if taken % 97 == 0:
                     found.late_s.append(time.monotonic() - due)
-                turn += 1
+                taken += 1
             self._receive(TICK_S)
         found.wall_s, found.cpu_s = time.monotonic() - begun, time.process_time() - cpu
         found.backlog_bytes = sum(connection.backlog_bytes for connection in self._connections[: crowd.connections])
@@ -220,12 +228,13 @@ class _Run:
             self._found.kept.append(data)
         if kind == RESULT:
             first, each = crowd.due
-            # The chunk that completed the segment; one that a flush or the end forced out is not on any schedule.
+            # The chunk that brought the segment's end. With the last one it is the stream's end that forces it out, and
+            # that is on no schedule.
             chunk = first + member.results * each
             chunk = int(chunk) + (chunk > int(chunk))
             member.results += 1
             due = member.begun_s + chunk * crowd.chunk_s
-            if chunk < member.sent and chunk * crowd.chunk_s >= crowd.leave_out_s:
+            if chunk < self._chunks - 1 and chunk * crowd.chunk_s >= crowd.leave_out_s:
                 self._found.delays_s.append(time.monotonic() - due)
         elif kind == READY:
             member.ready = True

@@ -62,6 +62,15 @@ class Sight:
         """A percentile of the results' delays; infinite where there were none."""
         return float(np.percentile(self.found.delays_s, percent)) if self.found.delays_s else float("inf")
 
+    @property
+    def growth_s(self) -> float:
+        """By how much the median delay grew from the third quarter of the results to the last: a queue may grow."""
+        delays_s = self.found.delays_s
+        quarter = len(delays_s) // 4
+        if not quarter:
+            return 0.0
+        return float(np.median(delays_s[-quarter:]) - np.median(delays_s[-2 * quarter : -quarter]))
+
     def figures(self) -> dict[str, Any]:
         found = self.found
         return {
@@ -71,6 +80,7 @@ class Sight:
             "failed": found.failed,
             "ended_well": found.ended,
             "delay_ms": {f"p{percent}": self.delay_s(percent) * 1e3 for percent in (50, 95, 99)},
+            "growth_ms": self.growth_s * 1e3,
             "server_cores": self.server_cores,
             "server_us_per_chunk": self.chunk_s * 1e6,
             "server_idle_bytes": self.idle_bytes,
@@ -98,8 +108,20 @@ class Sight:
         )
 
 
-def make_crowd(graph: Graph, name: str, *, streams: int, connections: int, seconds: float, silent: int = 0) -> Crowd:
-    """Noise for the streams of a model that is served by this name."""
+def make_crowd(
+    graph: Graph,
+    name: str,
+    *,
+    streams: int,
+    connections: int,
+    seconds: float,
+    together: bool = False,
+    silent: int = 0,
+) -> Crowd:
+    """Noise for the streams of a model that is served by this name.
+
+    They begin one after another, a hop in all; ``together`` within a chunk, so that their segments come at once.
+    """
     grid = default_grid(graph)
     if grid.samples is None:
         raise SystemExit(f"{name} takes whole clips; choose a model with segments")
@@ -117,6 +139,7 @@ def make_crowd(graph: Graph, name: str, *, streams: int, connections: int, secon
         due=(grid.samples / rate_hz / CHUNK_S - 1, grid.hop_samples / rate_hz / CHUNK_S),
         streams=streams,
         seconds=seconds,
+        spread_s=CHUNK_S if together else grid.hop_samples / rate_hz,
         connections=min(connections or streams, streams),
         silent=silent,
     )
