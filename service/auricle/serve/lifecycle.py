@@ -17,7 +17,7 @@ from auricle.model.bundled import bundled_dir
 from auricle.serve.admission import Admission
 from auricle.serve.api import Api
 from auricle.serve.grpc import GrpcServer
-from auricle.serve.memory import keep_memory, pass_over_imports
+from auricle.serve.memory import give_memory_back, keep_memory, pass_over_imports
 
 __all__ = ["Server", "run"]
 
@@ -56,6 +56,7 @@ class Server:
         try:
             # Loading warms each model up: the port opens when the first call will be as fast as the next.
             await self.repository.refresh()
+            await asyncio.to_thread(give_memory_back)
             await self._grpc.start()
         except BaseException:
             await self.repository.close()
@@ -106,9 +107,13 @@ class Server:
             self._log.error("the models directory is no longer watched", exc_info=error)
 
     def _models_changed(self, models: dict[str, bool]) -> None:
-        task = asyncio.get_running_loop().create_task(self._grpc.show_models(models))
+        task = asyncio.get_running_loop().create_task(self._show(models))
         self._shows.add(task)
         task.add_done_callback(self._shows.discard)
+
+    async def _show(self, models: dict[str, bool]) -> None:
+        await self._grpc.show_models(models)
+        await asyncio.to_thread(give_memory_back)
 
     def _announce(self) -> None:
         if self._settings.port_file is not None:

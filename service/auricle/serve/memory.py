@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from collections.abc import Callable
 
-__all__ = ["keep_memory", "pass_over_imports"]
+__all__ = ["give_memory_back", "keep_memory", "pass_over_imports"]
 
 # mallopt's parameters and the largest mapping threshold it takes: https://man7.org/linux/man-pages/man3/mallopt.3.html
 M_TRIM_THRESHOLD = -1
@@ -23,14 +24,21 @@ def keep_memory() -> bool:
     Otherwise each message of a megabyte is mapped, its pages are cleared one fault after another and unmapped again,
     which costs more than all else that its transport does. Two heaps for all threads keep the rest small.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # musl has none
+    mallopt = _c_function("mallopt")
+    if mallopt is None:
         return False
     wanted = {M_MMAP_THRESHOLD: MMAP_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES, M_ARENA_MAX: ARENAS}
     taken = [mallopt(parameter, value) for parameter, value in wanted.items()]
     return all(taken)
+
+
+def give_memory_back() -> bool:
+    """Gives the system what is free in the process; True where the C library can and there was some.
+
+    To load a model and try its batches takes several times what it keeps, and ``keep_memory`` would keep all of it.
+    """
+    malloc_trim = _c_function("malloc_trim")
+    return malloc_trim is not None and bool(malloc_trim(0))
 
 
 def pass_over_imports() -> None:
@@ -41,3 +49,8 @@ def pass_over_imports() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def _c_function(name: str) -> Callable[..., int] | None:
+    """A function of glibc; None on another system, and where another C library has none (musl)."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
