@@ -37,18 +37,20 @@ _plans_lock = Lock()
 
 def _plan(spec: FeatureSpec) -> _kernels.Plan:
     """The tables of ``spec``, made once; specs that differ in their normalisation alone share them."""
-    key = spec
-    if spec.normalization != "none":
-        key = replace(spec, normalization="none", norm_epsilon=0.0, norm_mean=0.0, norm_deviation=1.0)
     with _plans_lock:
-        plan = _plans.get(key)
+        plan = _plans.get(spec)
+        if plan is not None:
+            _plans.move_to_end(spec)
+            return plan
+        bare = spec
+        if spec.normalization != "none":
+            bare = replace(spec, normalization="none", norm_epsilon=0.0, norm_mean=0.0, norm_deviation=1.0)
+        plan = _plans.get(bare)
         if plan is None:
-            narrow = _narrower_kernels.Plan(key) if _narrower_kernels else None
-            plan = _plans[key] = _kernels.Plan(key, narrow)
-            if len(_plans) > _PLANS_KEPT:
-                _plans.popitem(last=False)
-        else:
-            _plans.move_to_end(key)
+            plan = _kernels.Plan(bare, _narrower_kernels.Plan(bare) if _narrower_kernels else None)
+        _plans[bare] = _plans[spec] = plan
+        while len(_plans) > _PLANS_KEPT:
+            _plans.popitem(last=False)
         return plan
 
 
