@@ -72,6 +72,7 @@ bench: $(VENV)/.test
 
 # Writes the model that comes with the package anew; DATA is a folder of DIGIT_SPEAKER_TAKE.wav.
 train-digits: $(VENV)/.train
+	@command -v flite >/dev/null || { echo "missing: CMU Flite -- apt-get install flite"; exit 1; }
 	$(BIN)/python scripts/train_digits.py $(if $(DATA),--data $(DATA)) $(if $(EPOCHS),--epochs $(EPOCHS))
 
 lint: $(VENV)/.lint

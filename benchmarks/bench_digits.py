@@ -5,7 +5,7 @@
 Trains on all speakers of the data set but one and on synthetic voices, tests on that one, for each in turn, as the
 exported file answers. ``--no-voices``: the speakers alone.
 Beside it the same of a linear head on that network's frozen embeddings: what transfer on the browser-FFT model gives.
-Needs the extras [train] and [voices].
+Needs the extras [train] and [voices], and CMU Flite.
 """
 
 from __future__ import annotations

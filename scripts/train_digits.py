@@ -3,7 +3,8 @@
     python scripts/train_digits.py [--data DIR] [--out FILE] [--epochs N] [--seed N]
 
 It learns from takes 5 to 49 of every speaker; takes 0 to 4, the data set's own test share, are what it is measured on.
-Synthetic voices say the digits and other words beside them: the network learns from these alone first, then from all.
+Synthetic voices say the digits and other words beside them: the network learns from these alone first, then from all,
+several times with other random numbers; it ends as the mean of what came of that.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def main() -> None:
         fitting = replace(digits.FITTING, epochs=asked.epochs, seed=asked.seed)
         start = digits.prepare(planes, taught, seed=asked.seed, on_epoch=_shown(bar, "voices", digits.PREPARING.epochs))
         model, history = digits.train(
-            planes, taught, fitting=fitting, start=start, on_epoch=_shown(bar, "all", fitting.epochs)
+            planes, taught, fitting=fitting, start=start, on_epoch=_shown(bar, "all", digits.FINISHES * fitting.epochs)
         )
     scores = digits.scores(model, tested)
     said = [digits.LABELS[best] for best in scores.argmax(1)]

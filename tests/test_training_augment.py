@@ -9,9 +9,12 @@ import pytest
 
 from auricle.frontend import FeatureSpec
 from auricle.training import digits
-from auricle.training.augment import STILL, Augmentation, augment
+from auricle.training.augment import augment
+from auricle.training.augmentation import STILL, Augmentation
 from auricle.training.network import BANDS, FRAMES
+from auricle.training.placing import place
 from auricle.training.planes import SILENCE_DB, Planes
+from auricle.training.warping import WAVES, warp_time, waves
 
 ROWS, EDGE, LEVEL_DB = 20, 186, -40.0
 NOISES = np.full((1, FRAMES, BANDS), -50.0, np.float32)
@@ -81,3 +84,39 @@ def test_a_cropped_sound_is_shorter_by_no_more_than_was_allowed(spec: FeatureSpe
     assert max(lengths) == ROWS
     # Up to a quarter at each end, in whole frames.
     assert ROWS // 2 <= min(lengths) < ROWS
+
+
+def test_weak_ends_are_cut_off_and_weak_middles_stay() -> None:
+    db = np.full((2, FRAMES, BANDS), SILENCE_DB, np.float32)
+    db[:, :ROWS] = LEVEL_DB
+    db[:, :3] = db[:, 9] = db[:, ROWS - 2 : ROWS] = LEVEL_DB - 30.0
+    for least_db, lost in ((25.0, 3 + 2), (35.0, 0)):
+        settings = replace(STILL, trim_db=(least_db, least_db))
+        placed = place(db, np.full(2, ROWS), np.ones(2, np.float32), settings, np.random.default_rng(1))
+        assert (placed[:, :, 0] > SILENCE_DB).sum(1).tolist() == [ROWS - lost] * 2
+        np.testing.assert_allclose(placed[:, 9 - (3 if lost else 0)], LEVEL_DB - 30.0)
+
+
+def test_a_sound_that_changes_its_tempo_keeps_its_order_and_its_ends() -> None:
+    passed = np.linspace(-0.5, 1.5, 201)[None].repeat(50, axis=0)
+    warped = warp_time(passed, waves(50, 0.4, np.random.default_rng(1)))
+    assert np.diff(warped, axis=1).min() >= 0.6 * 0.01 - 1e-6
+    outside = (passed <= 0.0) | (passed >= 1.0)
+    np.testing.assert_allclose(warped[outside], passed[outside], atol=1e-6)
+    assert np.abs(warped - passed).max() > 0.03
+    np.testing.assert_array_equal(warp_time(passed, np.zeros((50, WAVES), np.float32)), passed)
+
+
+def test_a_bend_moves_a_formant_and_leaves_the_ends_of_the_spectrum(spec: FeatureSpec) -> None:
+    tops = []
+    for seed in range(30):
+        planes = sound()
+        # A formant as broad as the smoothing, in the middle.
+        planes.db[0, :ROWS, :EDGE] += 30.0 * np.exp(-(((np.arange(EDGE) - EDGE / 2) / 12.0) ** 2))
+        bent = augment(
+            planes, np.zeros(1, np.int64), NOISES, spec, replace(STILL, bend=8.0), np.random.default_rng(seed)
+        )
+        tops.append(int(bent[0, 0].argmax()))
+        np.testing.assert_allclose(bent[0, 0, :8], LEVEL_DB, atol=0.3)
+    assert 2 <= np.ptp(tops) <= 16
+    assert abs(np.mean(tops) - EDGE / 2) < 3

@@ -16,7 +16,7 @@ from auricle.training import digits
 from auricle.training.browser_fft import BrowserFftSpec
 from auricle.training.clips import Clip
 from auricle.training.export import onnx_bytes, read_layers
-from auricle.training.network import LAYERS, build, read_weights
+from auricle.training.network import LAYERS, average, build, level, read_weights
 from auricle.training.sounds import cut
 
 keras = pytest.importorskip("keras", reason="training needs the extra train: pip install 'auricle[train]'")
@@ -47,12 +47,35 @@ def trained(clips: list[Clip], seed: int, epochs: int) -> keras.Model:
 
 
 def test_learning_starts_from_the_network_that_is_given(tones: list[Clip]) -> None:
-    start, planes = build(len(digits.LABELS), dense_units=digits.DENSE_UNITS), digits.store(tones[:4], seed=1)
+    start = build(len(digits.LABELS), filters=digits.FILTERS, dense_units=digits.DENSE_UNITS)
+    planes = digits.store(tones[:4], seed=1)
     still = replace(digits.FITTING, epochs=1, rate=0.0)
     for given, same in ((start, True), (None, False)):
         model, _ = digits.train(planes, tones, fitting=still, start=given)
         kernels = [each.get_layer("conv_1").get_weights()[0] for each in (model, start)]
-        assert np.array_equal(*kernels) == same
+        # The mean of the same weights is theirs but for its last bit.
+        assert np.allclose(*kernels, rtol=1e-6) == same
+
+
+def test_networks_are_averaged_and_a_class_loses_its_lead() -> None:
+    models = [build(3, dense_units=8) for _ in range(3)]
+    means = [np.mean(same, axis=0) for same in zip(*(model.get_weights() for model in models), strict=True)]
+    average(models)
+    for weights, mean in zip(models[0].get_weights(), means, strict=True):
+        np.testing.assert_allclose(weights, mean, rtol=1e-6)
+    x = np.random.default_rng(2).normal(size=(4, 43, 232, 1)).astype(np.float32)
+    before = models[0].predict_on_batch(x)
+    level(models[0], np.array([0.25, 0.25, 0.5]))
+    wanted = before / np.array([0.25, 0.25, 0.5])
+    np.testing.assert_allclose(models[0].predict_on_batch(x), wanted / wanted.sum(1, keepdims=True), rtol=1e-4)
+
+
+def test_a_frozen_network_is_as_wide_as_its_weights() -> None:
+    wide = build(4, filters=(4, 6, 10, 12), dense_units=20)
+    again = build(7, frozen=read_weights(wide))
+    kernels = [each.get_layer(name).get_weights()[0].shape for name in LAYERS[:-1] for each in (wide, again)]
+    assert kernels[::2] == kernels[1::2]
+    assert again.output_shape == (None, 7)
 
 
 def test_the_bundles_scores_are_keras_scores(tmp_path: Path, tones: list[Clip]) -> None:

@@ -17,7 +17,8 @@ from auricle.engine.graph import Graph
 from auricle.engine.plan import default_grid
 from auricle.errors import AudioError
 from auricle.training import digits
-from auricle.training.augment import STILL, Augmentation, augment, plain
+from auricle.training.augment import augment, plain
+from auricle.training.augmentation import STILL, Augmentation
 from auricle.training.clips import Clip
 from auricle.training.export import onnx_bytes, read_layers
 from auricle.training.network import BANDS, FRAMES

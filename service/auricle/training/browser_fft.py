@@ -65,11 +65,10 @@ class BrowserFftSpec:
         """The network for so many classes: f32 (n, 43, 232, 1) -> scores; all but the last layer are the frozen base's
         unless the whole model is trained. InvalidArgumentError: fewer than 2 classes."""
         frozen = None if train_whole_model else read_layers(self._base)
-        units = frozen["embedding.bias"].size if frozen is not None else WHOLE_DENSE_UNITS
         if self._strategy is None:
-            return build(num_classes, dense_units=units, frozen=frozen)
+            return build(num_classes, dense_units=WHOLE_DENSE_UNITS, frozen=frozen)
         with self._strategy.scope():
-            return build(num_classes, dense_units=units, frozen=frozen)
+            return build(num_classes, dense_units=WHOLE_DENSE_UNITS, frozen=frozen)
 
     def preprocess_ds(self, ds: Any, is_training: bool = False, cache_fn: Callable[[Any], Any] | None = None) -> Any:
         """A ``tf.data.Dataset`` of (waveform f32 (n,), label) as one of (features (43, 232, 1), label).

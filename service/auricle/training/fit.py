@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.frontend import FeatureSpec
-from auricle.training.augment import Augmentation, augment
+from auricle.training.augment import augment
+from auricle.training.augmentation import Augmentation
 from auricle.training.blending import blended
 from auricle.training.network import need_keras
 from auricle.training.planes import SILENCE_DB, Planes
@@ -207,5 +208,7 @@ class _Batches:
             source=np.zeros(count, np.int64),
             first=np.zeros(count, bool),
         )
-        still = replace(self._augmentation, tempo=(1.0, 1.0), crop=0.0, served=1.0, peak_db=None)
+        still = replace(
+            self._augmentation, tempo=(1.0, 1.0), crop=0.0, trim_db=(200.0, 200.0), served=1.0, peak_db=None
+        )
         return self._augmented(made, still)

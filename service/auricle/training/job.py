@@ -21,7 +21,7 @@ from auricle.model.heads import HeadSpec
 from auricle.model.labels import LabelList
 from auricle.model.scratch import scratch_directory
 from auricle.training import digits
-from auricle.training.augment import Augmentation
+from auricle.training.augmentation import Augmentation
 from auricle.training.cache import FeatureCache
 from auricle.training.clips import Clip, by_folder, by_table, check
 from auricle.training.export import check_target, label_lists, onnx_bytes, with_bundle

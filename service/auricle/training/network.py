@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from auricle.errors import InvalidArgumentError
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["BANDS", "FRAMES", "LAYERS", "build", "need_keras", "read_weights"]
+__all__ = ["BANDS", "FILTERS", "FRAMES", "LAYERS", "average", "build", "level", "need_keras", "read_weights"]
 
 FRAMES = 43
 BANDS = 232
+# Of tfjs's convolutions.
+FILTERS = (8, 32, 32, 32)
 # The layers that have weights, in order; the bundle's initialisers are named after them.
 LAYERS = ("conv_1", "conv_2", "conv_3", "conv_4", "embedding", "classes")
 # Augmentation makes every example new: the halves and quarters of tfjs's network only slow it down.
@@ -40,6 +42,7 @@ def need_keras() -> Any:
 def build(
     classes: int,
     *,
+    filters: Sequence[int] = FILTERS,
     dense_units: int = 2000,
     frozen: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> keras.Model:
@@ -51,32 +54,35 @@ def build(
 
     Args:
         classes: at least 2.
+        filters: of each convolution.
         dense_units: length of the embedding, the last layer but one.
         frozen: weights by initialiser name, see ``export.read_layers``: the layers up to the embedding get them and
-            do not learn.
+            do not learn, and are as wide as those.
     """
     keras = need_keras()
     if classes < 2:
         raise InvalidArgumentError(f"a classifier has at least 2 classes, not {classes}")
     layers, learns = keras.layers, frozen is None
+    if frozen:
+        *filters, dense_units = (frozen[f"{name}.bias"].size for name in LAYERS[:-1])
 
     def after(name: str) -> list[Any]:
         norm = layers.BatchNormalization(momentum=NORM_MOMENTUM, scale=False, name=f"{name}{_NORM}")
         return [*([norm] if learns else []), layers.ReLU(name=f"{name}_relu")]
 
-    def conv(number: int, filters: int, width: int, strides: tuple[int, int] = (2, 2)) -> list[Any]:
+    def conv(number: int, width: int, strides: tuple[int, int] = (2, 2)) -> list[Any]:
         name, size = f"conv_{number}", (2, width)
-        made = layers.Conv2D(filters, size, use_bias=not learns, kernel_initializer="he_normal", name=name)
+        made = layers.Conv2D(filters[number - 1], size, use_bias=not learns, kernel_initializer="he_normal", name=name)
         return [made, layers.MaxPooling2D((2, 2), strides=strides), *after(name)]
 
     dense = layers.Dense(dense_units, use_bias=not learns, kernel_initializer="he_normal", name="embedding")
     model = keras.Sequential(
         [
             keras.Input((FRAMES, BANDS, 1), name="features"),
-            *conv(1, 8, 8),
-            *conv(2, 32, 4),
-            *conv(3, 32, 4),
-            *conv(4, 32, 4, (1, 2)),
+            *conv(1, 8),
+            *conv(2, 4),
+            *conv(3, 4),
+            *conv(4, 4, (1, 2)),
             layers.Flatten(),
             dense,
             *after("embedding"),
@@ -90,6 +96,27 @@ def build(
         layer.set_weights([frozen[f"{name}.kernel"], frozen[f"{name}.bias"]])  # type: ignore[index]
         layer.trainable = False
     return model
+
+
+def average(models: Sequence[keras.Model]) -> None:
+    """Gives the first of the networks the mean of all their weights (model soup, Wortsman et al., 2022).
+
+    It knows strangers as their mean score does, where all have started from one network and not gone far from it.
+    """
+    models[0].set_weights(
+        [np.mean(same, axis=0) for same in zip(*(each.get_weights() for each in models), strict=True)]
+    )
+
+
+def level(model: keras.Model, shares: NDArray[np.float64]) -> None:
+    """Takes from each class the lead that it had by having more examples (logit adjustment, Menon et al., 2021).
+
+    Args:
+        shares: f64 (classes,), of the examples that were learned from; all above 0.
+    """
+    layer = model.get_layer("classes")
+    kernel, bias = layer.get_weights()
+    layer.set_weights([kernel, bias - np.log(shares)])
 
 
 def read_weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:

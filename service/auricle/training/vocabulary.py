@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -10,26 +11,36 @@ from typing import Any
 
 from auricle.training.voices import Script
 
-__all__ = ["scripts", "variants"]
+__all__ = ["respelled", "scripts", "variants"]
 
 
 def scripts(background: str) -> dict[str, Script]:
     """The words of ``0`` to ``9`` by language, and as label ``background`` other words, alone and by twos."""
     read = _read()
-    spoken = {language: text.split() for language, text in read["digits"].items()}
-    english = spoken.pop("english")
-    spoken = {**dict.fromkeys(read["english"], english), **spoken}
-    made: dict[str, Script] = {
-        str(digit): {language: (words[digit],) for language, words in spoken.items()} for digit in range(len(english))
-    }
-    others = read["others"].split()
-    texts = (*others, *(f"{first} {second}" for first, second in pairwise(others)))
-    return {**made, background: dict.fromkeys(read["english"], texts)}
+    digits: dict[str, str] = dict(read["digits"])
+    english = dict.fromkeys(read["english"], digits.pop("english"))
+    return _scripts({**english, **digits}, read["english"], background)
+
+
+def respelled(background: str) -> dict[str, Script]:
+    """The same for a synthesizer that reads American English alone: a language is an accent."""
+    return _scripts(_read()["respelled"], ["en-us"], background)
 
 
 def variants() -> tuple[str, ...]:
     """eSpeak NG's variants of a voice that could be a person's."""
     return tuple(_read()["variants"].split())
+
+
+def _scripts(digits: Mapping[str, str], english: Sequence[str], background: str) -> dict[str, Script]:
+    """Of the digits' words by language, and of other words in the ``english`` ones."""
+    spoken = {language: text.split() for language, text in digits.items()}
+    made: dict[str, Script] = {
+        str(digit): {language: (words[digit],) for language, words in spoken.items()} for digit in range(10)
+    }
+    others = _read()["others"].split()
+    texts = (*others, *(f"{first} {second}" for first, second in pairwise(others)))
+    return {**made, background: dict.fromkeys(english, texts)}
 
 
 @cache

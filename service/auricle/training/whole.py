@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from auricle.frontend import FeatureSpec
 from auricle.training import digits
-from auricle.training.augment import Augmentation
+from auricle.training.augmentation import Augmentation
 from auricle.training.cache import FeatureCache
 from auricle.training.clips import Clip
 from auricle.training.fit import Epoch, Fitting, fit, seed_everything
