@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from auricle.config import Limits
@@ -137,6 +138,8 @@ class Api:
             plan = _plan(model, request.options, options, stream=False)
             model.admit()
             sound = await wire.open_audio(request.audio, sent.take() if sent else None, self._limits, self._workers)
+            if sent is not None:
+                sound = replace(sound, blocks=sent.watch(sound.blocks))
             with Stream(model, plan, sound.format, workers=self._workers, deadline=deadline) as stream:
                 answers = await stream.answer(sound)
                 rate_hz = model.graph.bundle.audio.sample_rate_hz

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -19,6 +21,7 @@ from auricle.serve.admission import Admission, client_of
 from auricle.serve.api import Api
 from auricle.serve.calls import QUIET_S, Calls
 from auricle.serve.payload import RequestT, Sent, parse
+from auricle.serve.reads import Reads, Share
 from auricle.v1 import auricle_pb2 as pb
 from auricle.v1 import auricle_pb2_grpc as rpc
 
@@ -37,7 +40,7 @@ class _AudioService(grpc.GenericRpcHandler):
     """AudioService's methods.
 
     Unary requests are read as bytes, as a stream's first message: gRPC would hold one that it brought itself until the
-    call ends, long after its sound has become features.
+    call ends, long after its sound has become features. Large ones are read as those before them have.
 
     gRPC asks for a call's handler before it takes a message. While admission is full it gets one that refuses without
     any, and without an exception, whose traceback would keep the call alive until the next collection.
@@ -47,6 +50,8 @@ class _AudioService(grpc.GenericRpcHandler):
         self._api = api
         self._admission = admission
         self._calls = calls
+        self._reads = Reads()
+        self._loop = asyncio.get_running_loop()
         unary, stream = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             f"/{AUDIO_SERVICE}/Embed": unary(self.embed, None, pb.EmbedResponse.SerializeToString),
@@ -76,12 +81,14 @@ class _AudioService(grpc.GenericRpcHandler):
         context.set_trailing_metadata(status.trailing_metadata)
 
     async def embed(self, _: Any, context: Any) -> pb.EmbedResponse:
-        answer = self._unary(await context.read(), context, pb.EmbedRequest, self._api.embed)
-        return await self._calls.one(context, answer)
+        with await self._reads.turn() as share:
+            answer = self._unary(await context.read(), context, share, pb.EmbedRequest, self._api.embed)
+            return await self._calls.one(context, answer)
 
     async def classify(self, _: Any, context: Any) -> pb.ClassifyResponse:
-        answer = self._unary(await context.read(), context, pb.ClassifyRequest, self._api.classify)
-        return await self._calls.one(context, answer)
+        with await self._reads.turn() as share:
+            answer = self._unary(await context.read(), context, share, pb.ClassifyRequest, self._api.classify)
+            return await self._calls.one(context, answer)
 
     async def stream_embed(self, requests: Any, context: Any) -> None:
         await self._calls.many(context, self._stream(requests, context, self._api.stream_embed))
@@ -93,6 +100,7 @@ class _AudioService(grpc.GenericRpcHandler):
         self,
         message: Any,
         context: Any,
+        share: Share,
         kind: type[RequestT],
         answer: Callable[[RequestT, Sent | None, float], Awaitable[T]],
     ) -> T:
@@ -100,9 +108,19 @@ class _AudioService(grpc.GenericRpcHandler):
         if message is grpc.aio.EOF:
             raise ProtocolError("the call ended before its request; send one message")
         with self._admission.call(client_of(context.peer())):
-            parsed = parse(kind, message)
+            share.came(len(message))
+            request, sent = parse(kind, message)
             del message
-            return await answer(*parsed, _deadline(context))
+            if sent is None:
+                share.release()
+            else:
+                sent.on_read = partial(self._release, share)
+            return await answer(request, sent, _deadline(context))
+
+    def _release(self, share: Share) -> None:
+        """Gives a share back from whatever thread has read its message."""
+        with suppress(RuntimeError):  # the loop may be gone
+            self._loop.call_soon_threadsafe(share.release)
 
     async def _stream(
         self, requests: Any, context: Any, answers: Callable[[Any, float], AsyncGenerator[T, None]]

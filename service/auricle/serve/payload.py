@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
+from auricle.engine.decode import Block
 from auricle.errors import ProtocolError
 from auricle.v1 import auricle_pb2 as pb
 
@@ -16,6 +17,7 @@ RequestT = TypeVar("RequestT", pb.EmbedRequest, pb.ClassifyRequest)
 
 # A walk over the fields takes about as long as both copies of so much.
 LARGE_BYTES = 64 * 1024
+READ_BLOCKS = 16
 _AUDIO = pb.Audio.DESCRIPTOR.fields_by_name
 _PCM = pb.PcmAudio.DESCRIPTOR.fields_by_name
 # Field numbers on the way to the sound in a request; an empty mapping is the sound itself.
@@ -34,6 +36,7 @@ class Sent:
 
     def __init__(self, sound: memoryview) -> None:
         self._sound: memoryview | None = sound
+        self.on_read: Callable[[], None] = lambda: None
 
     def take(self) -> memoryview:
         """The bytes, once."""
@@ -41,6 +44,17 @@ class Sent:
         if sound is None:
             raise RuntimeError("the sound was taken already")
         return sound
+
+    def watch(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Passes the sound's blocks on, and calls ``on_read`` when all have been asked for, or ``READ_BLOCKS``.
+
+        It is called in the thread that asks. A sound of more blocks takes long, and nobody should wait for its end.
+        """
+        for number, block in enumerate(blocks):
+            if number == READ_BLOCKS:
+                self.on_read()
+            yield block
+        self.on_read()
 
 
 def parse(kind: type[RequestT], data: bytes) -> tuple[RequestT, Sent | None]:
