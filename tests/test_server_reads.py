@@ -14,7 +14,7 @@ from auricle.v1 import auricle_pb2 as pb
 from live import live_server, noise, pcm
 from models import write_embedder
 
-PATIENT_S = 3600.0
+PATIENT = {"arrival_s": 3600.0, "patience_s": 3600.0}
 LARGE = FIRST_BYTES
 
 
@@ -25,7 +25,7 @@ async def settle() -> None:
 
 
 async def test_who_finds_the_budget_spent_waits_in_order() -> None:
-    reads = Reads(budget_bytes=2 * LARGE, patience_s=PATIENT_S)
+    reads = Reads(budget_bytes=2 * LARGE, **PATIENT)
     held = [await reads.turn(), await reads.turn()]
     came: list[int] = []
 
@@ -50,7 +50,7 @@ async def test_who_finds_the_budget_spent_waits_in_order() -> None:
 
 
 async def test_nobody_waits_while_messages_are_small() -> None:
-    reads = Reads(budget_bytes=4 * LARGE, patience_s=PATIENT_S)
+    reads = Reads(budget_bytes=4 * LARGE, **PATIENT)
     for _ in range(10 * MEAN_MESSAGES):
         with await reads.turn() as share:
             share.came(1000)
@@ -60,7 +60,7 @@ async def test_nobody_waits_while_messages_are_small() -> None:
 
 
 async def test_a_message_counts_what_it_has_once_it_is_there() -> None:
-    reads = Reads(budget_bytes=2 * LARGE, patience_s=PATIENT_S)
+    reads = Reads(budget_bytes=2 * LARGE, **PATIENT)
     small, _ = await reads.turn(), await reads.turn()
     third = asyncio.create_task(reads.turn())
     await settle()
@@ -71,7 +71,7 @@ async def test_a_message_counts_what_it_has_once_it_is_there() -> None:
 
 
 async def test_a_message_over_the_budget_is_taken_alone() -> None:
-    reads = Reads(budget_bytes=LARGE // 2, patience_s=PATIENT_S)
+    reads = Reads(budget_bytes=LARGE // 2, **PATIENT)
     first = await reads.turn()
     second = asyncio.create_task(reads.turn())
     await settle()
@@ -80,27 +80,40 @@ async def test_a_message_over_the_budget_is_taken_alone() -> None:
     assert (await second).size == LARGE
 
 
-async def test_slow_senders_keep_nobody_out_for_longer_than_the_patience() -> None:
-    reads = Reads(budget_bytes=LARGE, patience_s=0.01)
+async def test_nobody_waits_longer_than_the_patience_for_messages_that_are_not_used() -> None:
+    reads = Reads(budget_bytes=LARGE, arrival_s=3600.0, patience_s=0.01)
     await reads.turn()
     await asyncio.wait_for(reads.turn(), 10.0)
 
 
-async def test_messages_that_do_not_come_count_no_more() -> None:
-    reads = Reads(budget_bytes=LARGE, patience_s=0.01)
+async def test_messages_that_do_not_come_keep_nobody_out() -> None:
+    reads = Reads(budget_bytes=LARGE, arrival_s=0.01, patience_s=3600.0)
     silent = await reads.turn()
     await asyncio.wait_for(reads.turn(), 10.0)
-    third = await asyncio.wait_for(reads.turn(), 10.0)
+    others = [asyncio.create_task(reads.turn()) for _ in range(3)]
+    await asyncio.wait_for(asyncio.gather(*others), 10.0)
     assert silent.size == 0
     silent.came(LARGE)
     assert reads.held_bytes >= LARGE
-    silent.release()
-    third.release()
+
+
+async def test_a_late_message_counts_once_it_comes() -> None:
+    reads = Reads(budget_bytes=LARGE, arrival_s=0.0, patience_s=3600.0)
+    late = await reads.turn()
+    second = await asyncio.wait_for(reads.turn(), 10.0)
+    second.release()
+    late.came(LARGE)
+    third = asyncio.create_task(reads.turn())
+    await settle()
+    assert not third.done()
+    late.release()
+    (await asyncio.wait_for(third, 10.0)).release()
+    assert (reads.held_bytes, reads.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("let_in", [False, True], ids=["while it waits", "as it is let in"])
 async def test_who_is_cancelled_leaves_nothing_behind(let_in: bool) -> None:
-    reads = Reads(budget_bytes=LARGE, patience_s=PATIENT_S)
+    reads = Reads(budget_bytes=LARGE, **PATIENT)
     first = await reads.turn()
     waiting = asyncio.create_task(reads.turn())
     await settle()

@@ -13,7 +13,10 @@ BUDGET_BYTES = 4 * 1024 * 1024
 FIRST_BYTES = 1024 * 1024
 # Of the running mean of the sizes: about so many messages.
 MEAN_MESSAGES = 16
-# Senders may be slow, or send nothing. However many of them there are, nobody waits longer, and they count no longer.
+# A message from near by is there sooner. One from far away, or of a slow sender, counts no longer until it comes: else
+# their pace would be everybody's.
+ARRIVAL_S = 0.02
+# However many messages are there and not used, nobody waits longer.
 PATIENCE_S = 1.0
 
 
@@ -25,11 +28,15 @@ class Reads:
 
     Args:
         budget_bytes: of all messages; one is taken whatever its size.
-        patience_s: seconds that one waits at most, and that a message counts which does not come.
+        arrival_s: seconds that a message counts which does not come.
+        patience_s: seconds that one waits at most.
     """
 
-    def __init__(self, *, budget_bytes: int = BUDGET_BYTES, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, *, budget_bytes: int = BUDGET_BYTES, arrival_s: float = ARRIVAL_S, patience_s: float = PATIENCE_S
+    ) -> None:
         self._budget = budget_bytes
+        self._arrival_s = arrival_s
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
         self._held = 0
@@ -37,6 +44,7 @@ class Reads:
         self._waiting: dict[Share, asyncio.Future[None]] = {}
         # Shares whose messages are yet to come, and since when: the oldest first.
         self._coming: dict[Share, float] = {}
+        self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def held_bytes(self) -> int:
@@ -55,6 +63,7 @@ class Reads:
             self._admit(share)
             return share
         turn = self._waiting[share] = self._loop.create_future()
+        self._set_alarm()
         try:
             async with asyncio.timeout(self._patience_s):
                 await turn
@@ -77,11 +86,14 @@ class Reads:
         self._coming.pop(share, None)
         self._held += size - share.size
         share.size = size
-        for other, turn in self._waiting.items():
+        self._let_in()
+
+    def _let_in(self) -> None:
+        for share, turn in self._waiting.items():
             if not turn.done():
                 if not self._has_room():
                     break
-                self._admit(other)
+                self._admit(share)
                 turn.set_result(None)
 
     def _admit(self, share: Share) -> None:
@@ -89,9 +101,20 @@ class Reads:
         self._held += share.size
         self._coming[share] = self._loop.time()
 
+    def _set_alarm(self) -> None:
+        """While somebody waits: looks again when the oldest message that is yet to come counts no longer."""
+        if self._alarm is None and self._waiting and self._coming:
+            oldest = next(iter(self._coming.values()))
+            self._alarm = self._loop.call_at(oldest + self._arrival_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._let_in()
+        self._set_alarm()
+
     def _has_room(self) -> bool:
         if not self._fits():
-            late = self._loop.time() - self._patience_s
+            late = self._loop.time() - self._arrival_s
             for share in list(itertools.takewhile(lambda share: self._coming[share] <= late, self._coming)):
                 del self._coming[share]
                 self._held -= share.size
