@@ -182,7 +182,7 @@ def main() -> int:
                         (name, callers): [] for callers in CALLERS for name in targets
                     }
                     address_of_floor = own.enter_context(
-                        worker(serve_bare, path, cores[0], workload.method, OUTPUTS[model], workload.mels)
+                        worker(serve_bare, path, cores[0], workload.method, workload.files)
                     ).recv()
                     lone = {
                         workload.name: own.enter_context(worker(call_alone, address, cores[1])),

@@ -1,4 +1,4 @@
-"""The least that a call can take in Python's gRPC: the bare model behind a handler, on the event loop itself."""
+"""The least that a call can take in Python's gRPC: a call's parts behind a handler, on the event loop itself."""
 
 from __future__ import annotations
 
@@ -10,40 +10,32 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 import uvloop
-from numpy.typing import NDArray
 
+from alone import make_call
 from loadgen import SERVICE
-from plain import session
 
 __all__ = ["serve_bare"]
 
 
-def serve_bare(
-    pipe: Connection, path: Path, core: int, method: str, outputs: Sequence[str], mels: Sequence[NDArray[np.float32]]
-) -> None:
+def serve_bare(pipe: Connection, path: Path, core: int, method: str, files: Sequence[bytes]) -> None:
     """The process's main: sends its address, and serves until None comes.
 
-    A call runs the model on the next of ``mels``, f32 (segments, frames, bands), whatever it brings, and is answered
-    with the bytes of the outputs: nothing is parsed, decoded, handed to a thread or built.
+    A call decodes the next of the files, whatever it brings, makes its features and runs the model, as ``run_alone``
+    does, and is answered with the bytes of the outputs: nothing is parsed, handed to a thread or built.
     """
     os.sched_setaffinity(0, {core})
-    uvloop.run(_serve(pipe, path, method, outputs, mels))
+    uvloop.run(_serve(pipe, path, method, files))
 
 
-async def _serve(
-    pipe: Connection, path: Path, method: str, outputs: Sequence[str], mels: Sequence[NDArray[np.float32]]
-) -> None:
-    runtime = session(path)
-    name = runtime.get_inputs()[0].name
+async def _serve(pipe: Connection, path: Path, method: str, files: Sequence[bytes]) -> None:
+    call = make_call(path)
     calls = 0
 
     async def answer(request: bytes, context: Any) -> bytes:
         nonlocal calls
         calls += 1
-        found = runtime.run(list(outputs), {name: mels[calls % len(mels)]})
-        return b"".join(array.mean(axis=0).tobytes() for array in found)
+        return b"".join(array.mean(axis=0).tobytes() for array in call(files[calls % len(files)]).values())
 
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {method: grpc.unary_unary_rpc_method_handler(answer)}

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.v1 import auricle_pb2 as pb
 from bare import BATCHES, Lap
 from loadgen import Burst, Load
 from plain import TOP, PlainVoice, PlainYamnet, cosine, first
@@ -114,8 +113,7 @@ class Bench:
 
     def added_ms(self, callers: Mapping[str, Any], workload: Workload, alone: Any) -> dict[str, float]:
         """What each server adds for a lone caller at p50 to a call's parts, one after another without any."""
-        kind = pb.EmbedRequest if workload.method == "Embed" else pb.ClassifyRequest
-        alone.send(([kind.FromString(request).audio.content for request in workload.requests], self._plan.piece_s))
+        alone.send((workload.files, self._plan.piece_s))
         parts_s: float = alone.recv()
         calls = max(1, round(self._plan.piece_s / parts_s))
         found = {}

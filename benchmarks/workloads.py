@@ -47,6 +47,12 @@ class Workload:
     mels: tuple[Floats, ...]
 
     @property
+    def files(self) -> list[bytes]:
+        """The sound of each request."""
+        kind = pb.EmbedRequest if self.method == "Embed" else pb.ClassifyRequest
+        return [kind.FromString(request).audio.content for request in self.requests]
+
+    @property
     def segments(self) -> int:
         """Segments in one request."""
         return len(self.mels[0])
