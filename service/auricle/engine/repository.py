@@ -254,6 +254,8 @@ class Repository:
             version = file.version or graph.bundle.version
             self._check_free(file, version, found)
             batch = await asyncio.to_thread(tuned, self._batch, graph) if self._tune else self._batch
+            # The largest batch that was tried would else hold its memory for ever.
+            await asyncio.to_thread(graph.shrink)
         except Exception as error:  # whatever a file does to us, the others are served
             failure = error if isinstance(error, BundleError) else BundleError(f"{file.path.name}: {error}")
             self.failures[file.path] = failure

@@ -96,8 +96,6 @@ def tuned(
         graph.run(outputs, segments[:size])
         run_s = clock() - since
         least[size] = min(run_s, least.get(size, run_s))
-    # The largest batch would else hold its memory for ever.
-    graph.shrink()
     costs = {size: (run_s + HANDOVER_S) / size for size, run_s in least.items()}
     bound = min(costs.values()) * (1 + WORTH)
     return replace(settings, max_segments=min(size for size, cost in costs.items() if cost <= bound))
