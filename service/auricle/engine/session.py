@@ -19,7 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-__all__ = ["Session", "cores", "providers"]
+__all__ = ["Session", "cores", "providers", "seed"]
 
 # onnxruntime's names of element types -> NumPy's.
 DTYPES = {
@@ -52,6 +52,11 @@ def providers(device: str) -> list[str]:
             field="session.device",
         )
     return [available[device]] if device == "cpu" else [available[device], available["cpu"]]
+
+
+def seed(number: int) -> None:
+    """Seeds the random operators of all graphs that this process loads from now on."""
+    onnxruntime.set_seed(number)
 
 
 class Session:

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from auricle.config import SessionSettings
+from auricle.engine import session
 from auricle.errors import InvalidArgumentError, OptionError
 from auricle.training.espeak import Espeak
 from auricle.training.synthesizer import Delivery
@@ -56,7 +57,7 @@ class Piper:
 
     Args:
         espeak: gives the phonemes, as it did for what the network learned from.
-        seed: of the process's random numbers in onnxruntime.
+        seed: of the random numbers of all graphs that this process loads after it.
 
     Raises:
         InvalidArgumentError: the voice is not installed.
@@ -69,12 +70,9 @@ class Piper:
         config = msgspec.json.decode(Path(voice.config_path()).read_bytes(), type=_Config)
         self.rate_hz = config.audio.sample_rate
         self._ids, self._espeak = config.phoneme_id_map, espeak
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        onnxruntime.set_seed(seed)
-        self._session = onnxruntime.InferenceSession(
-            str(voice.model_path()), options, providers=["CPUExecutionProvider"]
-        )
+        session.seed(seed)
+        self._session = session.Session(Path(voice.model_path()), SessionSettings(threads=1))
+        (self._output,) = (output.name for output in self._session.outputs)
 
     def say(self, text: str, language: str, speaker: str, delivery: Delivery) -> Floats:
         """See ``Synthesizer``. The pitch cannot be moved."""
@@ -96,5 +94,5 @@ class Piper:
                 [_SPREAD * delivery.melody, 1 / delivery.tempo, _UNEVENNESS * delivery.melody], np.float32
             ),
         }
-        (wave,) = self._session.run(None, feeds)
+        wave = self._session.run([self._output], feeds)[self._output]
         return np.clip(np.asarray(wave, np.float32).ravel(), -1.0, 1.0)
