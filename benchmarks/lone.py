@@ -6,6 +6,7 @@ import os
 import select
 import time
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
 
 from loadgen import SERVICE, TIMEOUT_S, Burst, Load
 from wire import Connection, framed
@@ -24,8 +25,17 @@ def call_alone(pipe: Pipe, address: str, core: int) -> None:
         on_message=lambda _, message: replies.append(message),
         on_end=lambda _, why: ends.append(why),
     )
-    while (load := pipe.recv()) is not None:
+    while (load := _next(pipe, connection)) is not None:
         pipe.send(_run(load, connection, replies, ends))
+
+
+def _next(pipe: Pipe, connection: Connection) -> Load | None:
+    """What comes through the pipe. Until then the server is answered, which closes a connection that says nothing."""
+    while not pipe.poll():
+        if connection.socket in wait([pipe, connection.socket]):
+            connection.receive()
+    load: Load | None = pipe.recv()
+    return load
 
 
 def _run(load: Load, connection: Connection, replies: list[bytes], ends: list[bytes]) -> Burst:
