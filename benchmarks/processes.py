@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -22,12 +25,13 @@ START_S = 60.0
 Served = tuple[str, int]
 
 
-def serve(settings: ServerSettings, cores: Collection[int]) -> None:
-    """The server process's main."""
+def serve() -> None:
+    """The server process's main: settings and cores come on stdin. It imports what ``auricle serve`` does, no more."""
     import structlog
 
     from auricle.serve.lifecycle import run
 
+    settings, cores = pickle.load(sys.stdin.buffer)
     os.sched_setaffinity(0, cores)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
     run(settings)
@@ -39,19 +43,20 @@ def server_process(settings: ServerSettings, cores: Collection[int]) -> Iterator
     with tempfile.TemporaryDirectory() as folder:
         port_file = Path(folder) / "port"
         settings = replace(settings, listen="127.0.0.1:0", watch=False, port_file=port_file)
-        process = SPAWN.Process(target=serve, args=(settings, tuple(cores)), daemon=True)
-        process.start()
+        process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE)
         try:
+            assert process.stdin is not None
+            with process.stdin as stdin:
+                pickle.dump((settings, tuple(cores)), stdin)
             end = time.monotonic() + START_S
             while not port_file.exists():
-                if not process.is_alive() or time.monotonic() > end:
+                if process.poll() is not None or time.monotonic() > end:
                     raise RuntimeError(f"the server did not start within {START_S:g} s; its log is above")
                 time.sleep(0.05)
-            assert process.pid is not None
             yield f"127.0.0.1:{port_file.read_text().strip()}", process.pid
         finally:
             process.terminate()
-            process.join(START_S)
+            process.wait(START_S)
 
 
 @contextlib.contextmanager
@@ -82,3 +87,7 @@ def pss_bytes(pid: int) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"/proc/{pid}/smaps_rollup has no Pss")
+
+
+if __name__ == "__main__":
+    serve()

@@ -193,7 +193,7 @@ class Api:
             except Exception as error:  # carried to the writer, which ends the stream with it
                 await queue.put(error)
 
-        reader = asyncio.create_task(read())
+        reader = messages.reader = asyncio.create_task(read())
         try:
             while (item := await queue.get()) is not None:
                 if isinstance(item, BaseException):

@@ -15,13 +15,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from auricle.config import ServerSettings, TlsSettings
+from auricle.config import ServerSettings
 from auricle.errors import ProtocolError, UnavailableError
 from auricle.serve.admission import Admission, client_of
 from auricle.serve.api import Api
 from auricle.serve.calls import QUIET_S, Calls
 from auricle.serve.payload import RequestT, Sent, parse
 from auricle.serve.reads import Reads, Share
+from auricle.serve.transport import bind, options
 from auricle.v1 import auricle_pb2 as pb
 from auricle.v1 import auricle_pb2_grpc as rpc
 
@@ -32,8 +33,22 @@ T = TypeVar("T")
 AUDIO_SERVICE = pb.DESCRIPTOR.services_by_name["AudioService"].full_name
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
-ENVELOPE_BYTES = 1024 * 1024
-WINDOW_BYTES = 256 * 1024
+
+
+class _Requests:
+    """What comes on a stream. gRPC's own iterator over it is an asynchronous generator, which costs more a message."""
+
+    def __init__(self, context: Any) -> None:
+        self._read = context.read
+
+    def __aiter__(self) -> _Requests:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self._read()
+        if message is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return message
 
 
 class _AudioService(grpc.GenericRpcHandler):
@@ -90,11 +105,11 @@ class _AudioService(grpc.GenericRpcHandler):
             answer = self._unary(await context.read(), context, share, pb.ClassifyRequest, self._api.classify)
             return await self._calls.one(context, answer)
 
-    async def stream_embed(self, requests: Any, context: Any) -> None:
-        await self._calls.many(context, self._stream(requests, context, self._api.stream_embed))
+    async def stream_embed(self, _: Any, context: Any) -> None:
+        await self._calls.many(context, self._stream(context, self._api.stream_embed))
 
-    async def stream_classify(self, requests: Any, context: Any) -> None:
-        await self._calls.many(context, self._stream(requests, context, self._api.stream_classify))
+    async def stream_classify(self, _: Any, context: Any) -> None:
+        await self._calls.many(context, self._stream(context, self._api.stream_classify))
 
     async def _unary(
         self,
@@ -123,10 +138,10 @@ class _AudioService(grpc.GenericRpcHandler):
             self._loop.call_soon_threadsafe(share.release)
 
     async def _stream(
-        self, requests: Any, context: Any, answers: Callable[[Any, float], AsyncGenerator[T, None]]
+        self, context: Any, answers: Callable[[Any, float], AsyncGenerator[T, None]]
     ) -> AsyncGenerator[T, None]:
         with self._admission.stream(client_of(context.peer())):
-            async with aclosing(answers(requests, _deadline(context))) as results:
+            async with aclosing(answers(_Requests(context), _deadline(context))) as results:
                 async for result in results:
                     yield result
 
@@ -151,7 +166,7 @@ class GrpcServer:
         self._settings = settings
         self._health = health.aio.HealthServicer()
         self._models: set[str] = set()
-        self._server = grpc.aio.server(options=_options(settings))
+        self._server = grpc.aio.server(options=options(settings))
         self._server.add_generic_rpc_handlers((_AudioService(api, admission, self._calls),))
         rpc.add_ModelServiceServicer_to_server(_ModelService(api, self._calls), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -163,7 +178,7 @@ class GrpcServer:
         """Binds and serves. UnavailableError where the address cannot be had."""
         listen = self._settings.listen
         try:
-            self.port = _bind(self._server, listen, self._settings.tls)
+            self.port = bind(self._server, listen, self._settings.tls)
         except RuntimeError as error:
             # gRPC says why on stderr, and here only that it failed.
             raise UnavailableError(
@@ -201,38 +216,6 @@ class GrpcServer:
 def _deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float:
     left_s = context.time_remaining()
     return math.inf if left_s is None else time.monotonic() + left_s
-
-
-def _options(settings: ServerSettings) -> list[tuple[str, int]]:
-    silent_ms = round(settings.keepalive_s * 1000)
-    return [
-        ("grpc.max_receive_message_length", settings.limits.content_bytes + ENVELOPE_BYTES),
-        ("grpc.max_send_message_length", -1),
-        # Else each chunk of a stream is answered by a ping that measures the link, a quarter of what it costs to come.
-        # Windows then do not grow with the link: a larger message takes a round trip or two more.
-        ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
-        # Two servers on one port would share its connections in silence.
-        ("grpc.so_reuseport", 0),
-        # Half-open connections are found by pings, and clients may ping too.
-        ("grpc.keepalive_time_ms", silent_ms),
-        ("grpc.keepalive_timeout_ms", silent_ms // 3),
-        # Without it a ping has a minute to be answered, whatever the keepalive says.
-        ("grpc.http2.ping_timeout_ms", silent_ms // 3),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ]
-
-
-def _bind(server: grpc.aio.Server, listen: str, tls: TlsSettings | None) -> int:
-    if tls is None:
-        return server.add_insecure_port(listen)
-    authority = tls.client_ca.read_bytes() if tls.client_ca else None
-    pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
-    credentials = grpc.ssl_server_credentials(
-        [pair], root_certificates=authority, require_client_auth=authority is not None
-    )
-    return server.add_secure_port(listen, credentials)
 
 
 def _add_reflection(server: grpc.aio.Server, names: tuple[str, ...]) -> None:
