@@ -9,6 +9,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
+import auricle.serve  # noqa: F401 - before any test imports gRPC, which is set up there
 from auricle.errors import UnavailableError
 from auricle.model.pull import pull
 
