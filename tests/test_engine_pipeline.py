@@ -80,9 +80,14 @@ async def streamed(
 ) -> list[Answer]:
     plan = make_plan(model.graph, Options(**{"kind": "embedding", **options}), stream=True)
     with Stream(model, plan, form, workers=workers) as stream:
-        answers = [await settled(stream, stream.feed(piece)) for piece in pieces]
+        answers = [await settled(stream, fed(stream, piece)) for piece in pieces]
         answers.append(await settled(stream, stream.finish()))
     return [answer for part in answers for answer in part]
+
+
+async def fed(stream: Stream, data: bytes) -> list[Ticket]:
+    """Feeds as a stream of messages does."""
+    return await stream.cut() if stream.hold(data) else []
 
 
 async def settled(stream: Stream, tickets: Awaitable[Sequence[Ticket | Flushed]]) -> list[Answer]:
@@ -199,11 +204,11 @@ async def test_a_flush_begins_anew_and_counts_on(tmp_path: Path, serve: Opener, 
     head, tail = noise(2000, seed=1), noise(5000, seed=2)
     plan = make_plan(model.graph, Options(kind="embedding", pooling="mean"), stream=True)
     with Stream(model, plan, FLOAT, workers=workers) as stream:
-        before = await settled(stream, stream.feed(head))
+        before = await settled(stream, fed(stream, head))
         flushed = await stream.flush()
         assert await stream.flush() == [Flushed(2000)]
         before += [answer for ticket in flushed[:-1] for answer in await stream.settle(ticket)]  # type: ignore[arg-type]
-        after = await settled(stream, stream.feed(tail)) + await settled(stream, stream.finish())
+        after = await settled(stream, fed(stream, tail)) + await settled(stream, stream.finish())
         assert flushed[-1] == Flushed(2000)
         assert (stream.samples, stream.segments) == (7000, 2 + 6)
     assert [(answer.start_sample, answer.end_sample) for answer in before] == [(0, 1600), (0, 2000)]
@@ -236,7 +241,7 @@ async def test_a_split_sample_at_the_end_is_refused(
     model = serve(models.write_waveform(tmp_path / "w.onnx"))
     plan = make_plan(model.graph, Options(kind="embedding"), stream=True)
     with Stream(model, plan, FLOAT, workers=workers) as stream:
-        await stream.feed(noise(10) + b"\0\0\0")
+        await fed(stream, noise(10) + b"\0\0\0")
         with pytest.raises(AudioError, match="3 of 4 bytes") as caught:
             await getattr(stream, place)()
         assert caught.value.reason == "AUDIO_SPLIT_SAMPLE"
@@ -291,7 +296,7 @@ async def test_leaving_a_stream_withdraws_what_waits(tmp_path: Path, serve: Open
     model = serve(models.write_waveform(tmp_path / "w.onnx"), max_delay_s=60.0)  # so that nothing runs meanwhile
     plan = make_plan(model.graph, Options(kind="embedding"), stream=True)
     with Stream(model, plan, FLOAT, workers=workers) as stream:
-        tickets = await stream.feed(noise(2400))
+        tickets = await fed(stream, noise(2400))
         assert len(tickets) == 2
     assert all(ticket.outcome.cancelled() for ticket in tickets)
 

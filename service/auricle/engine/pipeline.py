@@ -84,8 +84,8 @@ class Workers:
 class Stream:
     """One sound on its way through one model.
 
-    ``feed``, ``flush`` and ``finish`` cut and submit; ``settle`` takes their tickets, in order, and gives the
-    answers. A context manager: leaving it withdraws what still waits.
+    ``cut``, ``flush`` and ``finish`` submit what ``hold`` was given; ``settle`` takes their tickets, in order, and
+    gives the answers. A context manager: leaving it withdraws what still waits.
 
     Args:
         model: leased by the caller for as long as the stream lives.
@@ -144,19 +144,18 @@ class Stream:
         self._timing.resample_s = self._cutter.resample_s
         return self._timing
 
-    async def feed(self, data: bytes) -> list[Ticket]:
-        """Takes raw bytes of any number, also parts of a sample.
+    def hold(self, data: bytes) -> bool:
+        """Takes raw bytes of any number, also parts of a sample; True where it is time to ``cut``.
 
-        They are held until they can complete a segment, or come to a second: cutting costs by the call, and a live
-        sound comes in small pieces.
+        That is once they can complete a segment, or come to a second: cutting costs by the call, and a live sound comes
+        in small pieces.
         """
         self._held.append(data)
         self._held_bytes += len(data)
-        if self._held_bytes < self._wanted_bytes:
-            return []
-        return await self._feed_held()
+        return self._held_bytes >= self._wanted_bytes
 
-    async def _feed_held(self) -> list[Ticket]:
+    async def cut(self) -> list[Ticket]:
+        """Cuts and submits what is held."""
         sound = self._sound
         data = b"".join(self._held)
         whole = len(data) - len(data) % sound.frame_bytes
@@ -166,23 +165,23 @@ class Stream:
             return []
         block = memoryview(data)[:whole]
         samples = whole // sound.frame_bytes * sound.channels
-        tickets = self._submit(await self._cut(lambda: self._cutter.feed(block), samples))
+        tickets = self._submit(await self._work(lambda: self._cutter.feed(block), samples))
         self._wanted_bytes = sound.frame_bytes * min(self._cutter.missing_frames, round(HELD_S * sound.sample_rate_hz))
         return tickets
 
     async def flush(self) -> list[Ticket | Flushed]:
         """Forces the pending sound out and begins the grid anew."""
-        tickets = await self._feed_held()
+        tickets = await self.cut()
         self._check_split("a flush")
         self._wanted_bytes = 0
-        tickets += self._submit(await self._cut(self._cutter.flush, self._cutter.end_samples))
+        tickets += self._submit(await self._work(self._cutter.flush, self._cutter.end_samples))
         return [*tickets, Flushed(self._cutter.samples)]
 
     async def finish(self) -> list[Ticket]:
         """Ends the sound. AudioError where it ends inside a sample."""
-        tickets = await self._feed_held()
+        tickets = await self.cut()
         self._check_split("the end of the stream")
-        return tickets + self._submit(await self._cut(self._cutter.finish, self._cutter.end_samples))
+        return tickets + self._submit(await self._work(self._cutter.finish, self._cutter.end_samples))
 
     async def settle(self, ticket: Ticket) -> list[Answer]:
         """Waits for a ticket's outcome and gives one answer a head: its own values, or the pool so far."""
@@ -213,7 +212,7 @@ class Stream:
         samples = math.inf if sound.stored_samples is None else max(sound.stored_samples, self._cutter.end_samples)
         while True:
             if not cut and not ended:
-                ended = await self._cut(advance, samples)
+                ended = await self._work(advance, samples)
             while cut and len(waiting) < share:
                 waiting.append(self._submit_one(cut.popleft()))
             if not waiting:
@@ -263,7 +262,7 @@ class Stream:
         self._open.add(outcome)
         return Ticket(segment, outcome)
 
-    async def _cut(self, work: Callable[[], T], samples: float) -> T:
+    async def _work(self, work: Callable[[], T], samples: float) -> T:
         """Runs work that goes over so many samples: here where that is over before a thread would begin."""
         limit = (INLINE_RESAMPLED if self._cutter.designed else 0) if self._cutter.resamples else INLINE_SAMPLES
         if samples <= limit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -186,9 +186,7 @@ class Api:
 
         async def read() -> None:
             try:
-                async for tickets in self._cut(messages, stream):
-                    for ticket in tickets:
-                        await queue.put(ticket)
+                await self._cut(messages, stream, queue)
                 await queue.put(None)
             except Exception as error:  # carried to the writer, which ends the stream with it
                 await queue.put(error)
@@ -202,21 +200,26 @@ class Api:
         finally:
             reader.cancel()
 
-    async def _cut(self, messages: Messages[Request], stream: Stream) -> AsyncIterator[Sequence[Ticket | Flushed]]:
+    async def _cut(self, messages: Messages[Request], stream: Stream, queue: asyncio.Queue[Any]) -> None:
+        """Puts the tickets of all messages into the queue. Most messages only add to what the stream holds."""
         piece_bytes = PIECE_S * stream.bytes_per_second
         while (request := await messages.next()) is not None:
             payload = request.WhichOneof("payload")
             if payload == "audio":
-                for piece in _pieces(request.audio, piece_bytes):
-                    if tickets := await stream.feed(piece):
-                        yield tickets
+                audio = request.audio
+                for start in range(0, len(audio), piece_bytes):
+                    if stream.hold(audio[start : start + piece_bytes]):
+                        for ticket in await stream.cut():
+                            await queue.put(ticket)
             elif payload == "flush":
-                yield await stream.flush()
+                for item in await stream.flush():
+                    await queue.put(item)
             elif payload == "config":
                 raise ProtocolError("config came twice; open a new stream for another one", field="config")
             else:
                 raise ProtocolError("the message is empty; send audio or flush", field="payload")
-        yield await stream.finish()
+        for ticket in await stream.finish():
+            await queue.put(ticket)
 
     async def _config(
         self, messages: Messages[pb.StreamEmbedRequest] | Messages[pb.StreamClassifyRequest]
@@ -240,11 +243,6 @@ def _plan(
     """The plan of a call for a model. Raises OptionError or HeadKindError."""
     sent = message.SerializeToString(deterministic=True)
     return model.plans.get((options, stream), sent, lambda: make_plan(model.graph, options(message), stream=stream))
-
-
-def _pieces(audio: bytes, size: int) -> Iterator[bytes]:
-    for start in range(0, len(audio), size):
-        yield audio[start : start + size]
 
 
 def _split(answers: list[Answer], rate_hz: int, reply: pb.ClassifyResponse | pb.SegmentClassifications) -> None:
