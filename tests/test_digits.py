@@ -39,10 +39,10 @@ def test_digits_is_small_and_answers_without_a_name(client: Client) -> None:
 
 
 def test_takes_that_it_has_not_learned_from_are_known(client: Client, takes: Path) -> None:
-    # 97.6 % of all 250 such takes; a fifth of them here, so that two more may be wrong by the draw of the sample.
+    # 98.8 % of all 250 such takes; a fifth of them here, so that one more may be wrong by the draw of the sample.
     paths = [takes / f"{digit}_{who}_{digit % 5}.wav" for who in SPEAKERS for digit in range(10)]
     right = [client.classify(path).categories[0].category_name == path.name[0] for path in paths]
-    assert np.mean(right) >= 0.94
+    assert np.mean(right) >= 0.96
 
 
 def test_noise_and_silence_are_background(client: Client, tmp_path: Path) -> None:

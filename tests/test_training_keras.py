@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ import soundfile
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.errors import OptionError
-from auricle.training import digits
+from auricle.training import digits, people
 from auricle.training.browser_fft import BrowserFftSpec
 from auricle.training.clips import Clip
 from auricle.training.export import onnx_bytes, read_layers
 from auricle.training.network import LAYERS, average, build, level, read_weights
 from auricle.training.sounds import cut
+from auricle.training.transfer import fit_head
 
 keras = pytest.importorskip("keras", reason="training needs the extra train: pip install 'auricle[train]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
@@ -68,6 +70,39 @@ def test_networks_are_averaged_and_a_class_loses_its_lead() -> None:
     level(models[0], np.array([0.25, 0.25, 0.5]))
     wanted = before / np.array([0.25, 0.25, 0.5])
     np.testing.assert_allclose(models[0].predict_on_batch(x), wanted / wanted.sum(1, keepdims=True), rtol=1e-4)
+
+
+def test_the_last_layer_is_the_mean_of_its_own_and_of_the_peoples(
+    tones: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, planes = build(4, dense_units=8), digits.store(tones, seed=1)
+    layer = model.get_layer("classes")
+    kernel, bias = layer.get_weights()
+    taught = []
+
+    def fitted(*given: Any) -> Any:
+        linear, history = fit_head(*given)
+        taught.append((linear, *given))
+        return linear, history
+
+    monkeypatch.setattr(people, "fit_head", fitted)
+    spec = digits.recipe().features
+    assert spec is not None
+    labels = np.array([digits.LABELS.index(clip.label) for clip in tones])[planes.source]
+    people.side_with(model, planes, labels, digits.noises(1), spec, seed=1)
+    ((linear, x, y, classes, _),) = taught
+    assert (classes, len(x), len(y)) == (3, 4 * len(tones), 4 * len(tones))
+    assert (linear.scores(x).argmax(1) == y).mean() > 0.7
+    now_kernel, now_bias = layer.get_weights()
+    np.testing.assert_allclose(now_kernel[:, :3], (kernel[:, :3] + linear.kernel) / 2, rtol=1e-5)
+    np.testing.assert_array_equal(now_kernel[:, 3], kernel[:, 3])
+    assert now_bias[3] == bias[3]
+    # Both are as loud on average as the network's own were.
+    offset = 2 * now_bias[:3] - bias[:3] - linear.bias
+    np.testing.assert_allclose(offset, offset[0], atol=1e-5)
+    own, theirs = x @ kernel[:, :3] + bias[:3], x @ linear.kernel + linear.bias + offset
+    loudness = [np.log(np.exp(each).sum(1)).mean() for each in (own, theirs)]
+    assert loudness[0] == pytest.approx(loudness[1], abs=1e-3)
 
 
 def test_a_frozen_network_is_as_wide_as_its_weights() -> None:

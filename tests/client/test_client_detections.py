@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from auricle.client import Category, Classification, Detector, Flushed, SegmentResult
@@ -31,8 +33,10 @@ def segments(text: str, score: float = 0.9) -> list[SegmentResult]:
     return events
 
 
-def told(text: str, average_s: float = 0.0, **settings: float) -> list[tuple[str, float]]:
-    detector = Detector(average_s=average_s, **settings)  # type: ignore[arg-type]
+def told(
+    text: str, average_s: float = 0.0, odds: float = 0.0, threshold: float = 0.6, **settings: float
+) -> list[tuple[str, float]]:
+    detector = Detector(average_s=average_s, odds=odds, threshold=threshold, **settings)
     return [(found.label, found.start_s) for event in segments(text) if (found := detector.take(event))]
 
 
@@ -87,6 +91,27 @@ def test_the_score_of_a_detection_is_the_mean() -> None:
     assert [round(each.score, 6) for each in found] == [0.65]
 
 
+def test_a_word_must_be_as_much_likelier_than_none_as_was_asked_for() -> None:
+    # Means over three segments: 0.6 for the word and 0.3 for the background, then 0.9 and 0.
+    assert told("..aaa.", average_s=0.5, threshold=0.5, odds=1.9) == [("a", 0.75)]
+    assert told("..aaa.", average_s=0.5, threshold=0.5, odds=2.1) == [("a", 1.0)]
+    # Another word is no background, however likely.
+    assert told("bbaa", average_s=0.5, threshold=0.5, odds=2.1, suppression_s=0.5) == [("b", 0.25), ("a", 0.75)]
+
+
+def test_ignored_labels_count_together() -> None:
+    scores = {"a": 0.6, "background": 0.2, "_unknown_": 0.2}
+    categories = tuple(
+        Category(index=place, score=score, category_name=name, display_name="")
+        for place, (name, score) in enumerate(scores.items())
+    )
+    ((answer,),) = (event.classifications for event in segments("a"))
+    event = SegmentResult(classifications=(replace(answer, categories=categories),))
+    for odds, label in ((1.4, "a"), (1.6, None)):
+        found = Detector(average_s=0, odds=odds).take(event)
+        assert (found and found.label) == label
+
+
 def test_other_events_and_other_heads_are_passed_over() -> None:
     assert Detector().take(Flushed(end_sample=3)) is None
     assert Detector(head="other").take(segments("a")[0]) is None
@@ -94,7 +119,7 @@ def test_other_events_and_other_heads_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"threshold": 1.1}, {"threshold": -0.1}, {"suppression_s": -1.0}, {"average_s": -0.5}]
+    "wrong", [{"threshold": 1.1}, {"threshold": -0.1}, {"odds": -2.0}, {"suppression_s": -1.0}, {"average_s": -0.5}]
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=f"but is {next(iter(wrong.values()))}"):

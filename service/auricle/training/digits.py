@@ -23,6 +23,7 @@ from auricle.training.fit import Epoch, Fitting, fit, seed_everything
 from auricle.training.flite import SPEAKERS, Flite
 from auricle.training.network import FRAMES, average, build, level
 from auricle.training.noises import KINDS, make_noise
+from auricle.training.people import side_with
 from auricle.training.piper import SPEAKER, Piper
 from auricle.training.planes import Planes, make_planes
 from auricle.training.sounds import Recipe, cut
@@ -178,6 +179,8 @@ def train(
 ) -> tuple[keras.Model, list[Epoch]]:
     """A fitted network, and how it learned. ``planes.source`` counts in ``clips``.
 
+    People among the clips teach half of its last layer alone, see ``people.side_with``.
+
     Args:
         start: a network of this kind, from which ``FINISHES`` networks go on and are averaged; None: one network
             from random weights.
@@ -204,6 +207,9 @@ def train(
     counts = np.maximum(np.bincount(labels[np.unique(planes.source)], minlength=len(LABELS)), 1.0)
     counts[BACKGROUND] += fitting.background * counts.sum()
     level(models[0], counts / counts.sum())
+    people = planes.of([index for index, clip in enumerate(clips) if clip.group != GROUP])
+    if len(people):
+        side_with(models[0], people, labels[people.source], noises(fitting.seed), _features(), seed=fitting.seed)
     return models[0], history
 
 
