@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plain import session
-from processes import pss_bytes
 
 __all__ = ["BATCHES", "Lap", "loop"]
 
@@ -24,12 +23,11 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lap:
-    """What came of a run: segments, seconds by the clock and of the processor, and the process's memory (PSS)."""
+    """What came of a run: segments, seconds by the clock and of the processor."""
 
     segments: int
     wall_s: float
     cpu_s: float
-    pss_bytes: int
 
 
 def loop(pipe: Connection, path: Path, core: int, outputs: Sequence[str], mels: Sequence[Floats]) -> None:
@@ -61,4 +59,4 @@ def _lap(run: Callable[[Floats], Any], batch: Floats, seconds: float) -> Lap:
         run(batch)
         runs += 1
     wall_s, spent_s = time.monotonic() - begun, time.process_time() - cpu
-    return Lap(segments=runs * len(batch), wall_s=wall_s, cpu_s=spent_s, pss_bytes=pss_bytes(os.getpid()))
+    return Lap(segments=runs * len(batch), wall_s=wall_s, cpu_s=spent_s)

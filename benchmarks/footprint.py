@@ -1,0 +1,74 @@
+"""Memory of a server with one model, and of a bare onnxruntime loop at the same batch, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from processes import pss_bytes, server_process, worker
+
+if TYPE_CHECKING:
+    from workloads import Workload
+
+__all__ = ["measure"]
+
+BATCH = 8
+CALLERS = 32
+CALLS = 8
+RUNS = 50
+
+
+def measure(path: Path, workload: Workload) -> dict[str, float]:
+    """PSS in MB: the server of the workload's model alone, idle and after ``CALLERS`` callers; the bare loop."""
+    from auricle.config import BatchSettings, ServerSettings, SessionSettings
+    from loadgen import Load, generate
+
+    cores = sorted(os.sched_getaffinity(0))
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(path, Path(folder) / f"{workload.model}.onnx")
+        settings = ServerSettings(
+            models_dir=Path(folder),
+            bundled=False,
+            batch=BatchSettings(max_segments=BATCH),
+            session=SessionSettings(threads=1),
+        )
+        with (
+            server_process(settings, [cores[0]]) as (address, pid),
+            worker(generate, address, cores[1]) as generator,
+        ):
+            found["idle"] = pss_bytes(pid) / 1e6
+            load = Load(method=workload.method, requests=workload.requests, callers=CALLERS, calls=CALLS)
+            generator.send(load)
+            generator.recv()
+            found["after the load"] = pss_bytes(pid) / 1e6
+    command = [sys.executable, __file__]
+    batch = np.stack([workload.mels[0][0]] * BATCH)
+    done = subprocess.run(command, input=pickle.dumps((path, batch)), stdout=subprocess.PIPE, check=True)
+    found["bare loop"] = int(done.stdout) / 1e6
+    return found
+
+
+def bare() -> None:
+    """The bare loop's main: a model and a batch come on stdin, its PSS goes to stdout."""
+    import onnxruntime
+
+    path, batch = pickle.load(sys.stdin.buffer)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    for _ in range(RUNS):
+        session.run(None, {session.get_inputs()[0].name: batch})
+    print(pss_bytes(os.getpid()))
+
+
+if __name__ == "__main__":
+    bare()
