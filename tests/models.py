@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from auricle.model.bundle import METADATA_KEY
@@ -25,6 +27,14 @@ LABELS = ("dog", "cat", "bird", "rain")
 GERMAN = ("Hund", "Katze", "Vogel", "Regen")
 MOODS = ("calm", "loud")
 Node = tuple[Any, ...]
+
+
+# A provider that computes nothing itself, so that all of it falls to the CPU, the way there is that of another device.
+ANOTHER_DEVICE = "azure"
+needs_another_device = pytest.mark.skipif(
+    "AzureExecutionProvider" not in onnxruntime.get_available_providers(),
+    reason="this build of onnxruntime has the CPU alone",
+)
 
 
 def bundle(base: Mapping[str, Any], **overrides: Any) -> dict[str, Any]:

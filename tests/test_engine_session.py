@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import models
 from auricle.config import SessionSettings
+from auricle.engine.graph import Graph
 from auricle.engine.session import Session
 from auricle.errors import BundleError
 
@@ -24,6 +26,19 @@ def test_the_runtime_keeps_no_record_of_its_use(tmp_path: Path) -> None:
     environment["HOME"] = str(tmp_path)
     subprocess.run([sys.executable, "-c", CODE], env=environment, check=True, timeout=60)
     assert list(tmp_path.rglob("*")) == []
+
+
+@models.needs_another_device
+def test_bound_inputs_and_outputs_give_the_same(tmp_path: Path) -> None:
+    path = models.write_embedder(tmp_path / "e.onnx")
+    near, far = (Graph(path, SessionSettings(threads=1, device=name)) for name in ("cpu", models.ANOTHER_DEVICE))
+    segments = [near.noise(seed) for seed in range(3)]
+    outputs = tuple(spec.tensor for spec in near.bundle.heads)
+    wanted, found = near.run(outputs, segments), far.run(outputs, segments)
+    assert wanted.keys() == found.keys()
+    for name, array in wanted.items():
+        assert array.tobytes() == found[name].tobytes()
+    far.shrink()
 
 
 def test_a_file_that_is_no_model_is_told_from_one_that_cannot_be_read(tmp_path: Path) -> None:

@@ -43,8 +43,10 @@ def test_the_best_is_the_least_that_comes_near_the_fastest() -> None:
 class Machine:
     """A graph that takes so many seconds for a batch, on a clock that stands still beside it."""
 
-    def __init__(self, path: Path, run_s: Callable[[int], float], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.graph = Graph(path, SessionSettings(threads=1))
+    def __init__(
+        self, path: Path, run_s: Callable[[int], float], monkeypatch: pytest.MonkeyPatch, device: str = "cpu"
+    ) -> None:
+        self.graph = Graph(path, SessionSettings(threads=1, device=device))
         self.now_s = 0.0
         self.sizes: list[int] = []
 
@@ -80,9 +82,32 @@ def test_the_trial_of_a_slow_model_ends(tmp_path: Path, monkeypatch: pytest.Monk
     assert slow.sizes == [8]
 
 
+@models.needs_another_device
+@pytest.mark.parametrize(
+    ("run_s", "size", "delay_s"),
+    [
+        (lambda size: 2e-3 + size * 1e-6, 128, 2.008e-3),  # nearly all of a run is its beginning
+        (lambda size: 8e-3 if size <= 64 else 32e-3, 64, 5e-3),  # wide as it is; the wait is bounded
+    ],
+)
+def test_another_device_gets_larger_batches_and_time_to_fill_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_s: Callable[[int], float], size: int, delay_s: float
+) -> None:
+    far = Machine(models.write_embedder(tmp_path / "e.onnx"), run_s, monkeypatch, device=models.ANOTHER_DEVICE)
+    chosen = tuned(BatchSettings(), far.graph, clock=lambda: far.now_s)
+    assert (chosen.max_segments, chosen.max_delay_s) == (size, pytest.approx(delay_s))
+    far.sizes.clear()
+    chosen = tuned(BatchSettings(max_segments=16), far.graph, clock=lambda: far.now_s)
+    assert set(far.sizes) == {16}
+    assert (chosen.max_segments, chosen.max_delay_s) == (16, pytest.approx(min(run_s(16), 5e-3)))
+    assert tuned(BatchSettings(max_delay_s=0.0), far.graph, clock=lambda: far.now_s).max_delay_s == 0.0
+
+
 def test_a_batch_size_that_is_given_stands(tmp_path: Path) -> None:
-    given = BatchSettings(max_segments=3)
-    assert tuned(given, Graph(models.write_embedder(tmp_path / "e.onnx"), SessionSettings(threads=1))) is given
+    graph = Graph(models.write_embedder(tmp_path / "e.onnx"), SessionSettings(threads=1))
+    assert tuned(BatchSettings(max_segments=3), graph) == BatchSettings(max_segments=3, max_delay_s=0.0)
+    given = BatchSettings(max_segments=3, max_delay_s=0.5)
+    assert tuned(given, graph) is given
     alone = Graph(models.write_embedder(tmp_path / "f.onnx", batch=1), SessionSettings(threads=1))
     assert tuned(BatchSettings(), alone).max_segments == 1
 
@@ -97,6 +122,15 @@ def test_the_command_names_the_flags_and_prints_a_line_a_measurement(tmp_path: P
     assert [(line["threads"], line["batch"], line["best"]) for line in map(json.loads, lines)] == [(1, 1, True)]
 
 
+@models.needs_another_device
+def test_the_flags_name_the_device_that_was_measured(tmp_path: Path) -> None:
+    path = models.write_embedder(tmp_path / "e.onnx", batch=1)
+    command = ["bench", str(path), "--threads", "1", "--rounds", "1", "--device", models.ANOTHER_DEVICE]
+    shown = CliRunner().invoke(auricle, command, catch_exceptions=False)
+    flags = f"--device {models.ANOTHER_DEVICE} --session-threads 1 --batch-max-segments 1"
+    assert shown.output.endswith(f"auricle serve {flags}\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -104,6 +138,7 @@ def test_the_command_names_the_flags_and_prints_a_line_a_measurement(tmp_path: P
         (["./absent.onnx"], NotFoundError),
         (["tiny", "--threads", "0"], OptionError),
         (["tiny", "--threads", "many"], OptionError),
+        (["tiny", "--device", "abacus"], OptionError),
     ],
 )
 def test_what_cannot_be_measured_is_named(tmp_path: Path, arguments: list[str], error: type[Exception]) -> None:

@@ -83,18 +83,19 @@ class BatchSettings:
         max_elements: most input elements in one run (segments x padded length), the memory bound.
         max_waiting: segments that may wait before a new unary call is refused.
         per_caller: segments that one caller may have waiting; the rest of its sound is cut later.
-        max_delay_s: seconds that a batch waits to fill; 0 takes what is there, right for CPUs.
+        max_delay_s: seconds that a batch waits to fill; 0 takes what is there. None is 0 on a CPU, and what a small run
+            takes on another device, tried as a server loads the model.
     """
 
     max_segments: int | None = None
     max_elements: int = 32 * 1024 * 1024
     max_waiting: int = 1024
     per_caller: int = 64
-    max_delay_s: float = 0.0
+    max_delay_s: float | None = None
 
     def __post_init__(self) -> None:
         _positive(self, "max_segments", "max_elements", "max_waiting", "per_caller")
-        if self.max_delay_s < 0:
+        if self.max_delay_s is not None and self.max_delay_s < 0:
             raise OptionError(f"max_delay_s must be 0 or more, but is {self.max_delay_s}", field="max_delay_s")
 
     @property

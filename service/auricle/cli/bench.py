@@ -16,6 +16,7 @@ from auricle.cli.settings import json_option, models_option
 from auricle.errors import NotFoundError, OptionError
 
 if TYPE_CHECKING:
+    from auricle.config import SessionSettings
     from auricle.engine.tuning import Cost
 
 __all__ = ["bench"]
@@ -25,6 +26,7 @@ __all__ = ["bench"]
 @click.argument("model", metavar="NAME|FILE")
 @models_option
 @click.option("--threads", metavar="N,N,…", help="Threads to try (default: powers of two up to all cores).")
+@click.option("--device", default="cpu", show_default=True, help="Execution provider of onnxruntime, e.g. cuda.")
 @click.option("--rounds", type=click.IntRange(min=1), default=9, show_default=True, help="Runs of each batch size.")
 @click.option("--profile", "profiled", is_flag=True, help="Instead: where the time of a call goes, stage by stage.")
 @click.option(
@@ -39,6 +41,7 @@ def bench(
     model: str,
     models: Path | None,
     threads: str | None,
+    device: str,
     rounds: int,
     profiled: bool,
     sound: Path | None,
@@ -61,31 +64,28 @@ def bench(
     path = _path(model, models or default_models_dir())
     counts = _counts(threads)
     if profiled:
-        _profile(path, counts[0] if threads else None, sound, calls, as_json)
+        _profile(path, SessionSettings(device=device, threads=counts[0] if threads else None), sound, calls, as_json)
         return
     with working(f"measuring {path.name}"):
-        costs = list(measure(path, SessionSettings(), threads=counts, rounds=rounds))
+        costs = list(measure(path, SessionSettings(device=device), threads=counts, rounds=rounds))
     chosen = best(costs)
     if as_json:
         for cost in costs:
             print_json({**asdict(cost), "best": cost is chosen})
         return
-    _show(costs, chosen)
+    _show(costs, chosen, device)
 
 
-def _profile(path: Path, threads: int | None, sound: Path | None, calls: int, as_json: bool) -> None:
+def _profile(path: Path, session: SessionSettings, sound: Path | None, calls: int, as_json: bool) -> None:
     import asyncio
     import statistics
 
-    from auricle.config import SessionSettings
     from auricle.serve.profile import profile
 
     configure_logs(level="error")
     content = sound.read_bytes() if sound is not None else None
     with working(f"calling {path.name}"):
-        found = [
-            asdict(call) for call in asyncio.run(profile(path, SessionSettings(threads=threads), content, calls=calls))
-        ]
+        found = [asdict(call) for call in asyncio.run(profile(path, session, content, calls=calls))]
     if as_json:
         for call in found:
             print_json(call)
@@ -100,14 +100,15 @@ def _profile(path: Path, threads: int | None, sound: Path | None, calls: int, as
     console().print(made)
 
 
-def _show(costs: list[Cost], chosen: Cost) -> None:
+def _show(costs: list[Cost], chosen: Cost, device: str) -> None:
     numbers = ("threads", "batch", "ms/segment", "segments/s", "CPU ms/segment")
     made = table(*numbers, "", right=numbers)
     for cost in costs:
         figures = f"{cost.wall_s * 1e3:.3f}", f"{1 / cost.wall_s:.0f}", f"{cost.cpu_s * 1e3:.3f}"
         made.add_row(str(cost.threads), str(cost.batch), *figures, "best" if cost is chosen else "")
     console().print(made)
-    click.echo(f"\nauricle serve --session-threads {chosen.threads} --batch-max-segments {chosen.batch}")
+    named = "" if device == "cpu" else f" --device {device}"
+    click.echo(f"\nauricle serve{named} --session-threads {chosen.threads} --batch-max-segments {chosen.batch}")
 
 
 def _path(model: str, models_dir: Path) -> Path:

@@ -57,14 +57,16 @@ _HELP: Mapping[str, str] = {
     "batch_max_elements": "Input elements in one run, the bound on memory.",
     "batch_max_waiting": "Segments that may wait before a unary call is refused.",
     "batch_per_caller": "Segments that one caller may have waiting.",
-    "batch_max_delay_s": "Seconds that a batch waits to fill; 0 suits CPUs.",
-    "session_device": "cpu, cuda or another execution provider.",
+    "batch_max_delay_s": "Seconds that a batch waits to fill (default: 0 on a CPU, else what a small run takes).",
+    "session_device": "cpu, cuda or another of onnxruntime's execution providers.",
     "session_threads": "Threads of one operator.",
     "tls_certificate": "The server's certificate chain (PEM); with --tls-key it encrypts.",
     "tls_key": "Its private key (PEM).",
     "tls_client_ca": "Ask clients for certificates of these authorities (PEM).",
 }
 
+# Not every flag says its group.
+_SHORT: Mapping[str, str] = {"session_device": "--device"}
 
 if TYPE_CHECKING:
     Kind = click.ParamType[Any, Any]
@@ -101,7 +103,7 @@ def _settings_flags(command: F) -> F:
 
 def _flag(prefix: str, field: Field[Any], declared: Any) -> Callable[[F], F]:
     name = prefix + field.name
-    flag = "--" + name.replace("_", "-")
+    flag = _SHORT.get(name, "--" + name.replace("_", "-"))
     text = _HELP[name]
     if field.default is not MISSING and field.default not in (None, True):
         text = f"{text[:-1]} (default: {field.default})."
@@ -117,7 +119,7 @@ def _flag(prefix: str, field: Field[Any], declared: Any) -> Callable[[F], F]:
     kind = kinds[inner]
     # Only where the default is a value does "none" say anything that leaving the flag out does not.
     nullable = optional and field.default not in (None, MISSING)
-    return setting(flag, type=_OrNone(kind) if nullable else kind, default=None, help=text)
+    return setting(flag, name, type=_OrNone(kind) if nullable else kind, default=None, help=text)
 
 
 def _unwrapped(declared: Any) -> tuple[Any, bool]:

@@ -44,6 +44,7 @@ class Graph:
         raw = _metadata(path, self._session)
         self.bundle, self.features, self.layout = parse_bundle(raw, where=where)
         self.size_bytes = self._session.size_bytes
+        self.device = self._session.device
         self._dtype = self._check_input(where)
         self._as_given = self.layout.segment_axes in (("frames", "bands"), ("samples",))
         self._tensors = {tensor.name: tensor for tensor in self._session.outputs}

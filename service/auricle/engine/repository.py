@@ -269,7 +269,8 @@ class Repository:
         model = ServedModel(file.name, version, graph, batch, on_health=self._report)
         self._loaded[file.path] = (file, model)
         self._found.clear()
-        log.info("model loaded", model=model.name, version=version, batch=batch.segments, least_rows=graph.least_rows)
+        chosen = {"batch": batch.segments, "max_delay_s": batch.max_delay_s or 0.0, "least_rows": graph.least_rows}
+        log.info("model loaded", model=model.name, version=version, **chosen)
         if not graph.batches:
             log.warning("served at batch 1: its answers change with the batch, or its batch axis is fixed")
         if before is not None:

@@ -14,10 +14,15 @@ from auricle.engine.graph import Graph
 __all__ = ["BATCHES", "Cost", "best", "measure", "tuned"]
 
 BATCHES = (1, 2, 4, 8, 16, 32)
+FAR_BATCHES = (*BATCHES, 64, 128)
 # A larger batch or more threads must save so much of the time to be worth the wait or the cores.
 WORTH = 0.03
 # A server takes no fewer: each run wakes the loop once more, and a short trial may err.
 TRIED = (8, 16, 32)
+# What has thousands of lanes is filled by larger ones only.
+TRIED_FAR = (8, 16, 32, 64, 128)
+# Another device is free again before a batch has gathered, so it waits, but never for so long that a caller notices.
+MOST_DELAY_S = 5e-3
 # What a run costs a server beside the model: two threads wake up, each to caches that the other has emptied.
 HANDOVER_S = 800e-6
 TRIAL_S = 0.5
@@ -39,13 +44,18 @@ def measure(
     settings: SessionSettings,
     *,
     threads: Sequence[int],
-    batches: Sequence[int] = BATCHES,
+    batches: Sequence[int] | None = None,
     rounds: int = 5,
 ) -> Iterator[Cost]:
     """Runs noise through the model, the batch sizes in turn so that what slows the machine slows them all.
 
     A model that is served at batch 1 is measured there alone. Raises BundleError where it cannot be loaded.
+
+    Args:
+        batches: None: powers of two, up to 32 on a CPU, or 128.
     """
+    if batches is None:
+        batches = BATCHES if settings.device == "cpu" else FAR_BATCHES
     for count in threads:
         graph = Graph(path, replace(settings, threads=count))
         outputs = tuple(dict.fromkeys(spec.tensor for spec in graph.bundle.heads))
@@ -77,19 +87,25 @@ def tuned(
     trial_s: float = TRIAL_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> BatchSettings:
-    """The settings with a model's best batch size, where they leave it open: noise runs for about ``trial_s``.
+    """The settings with a model's best batch size, and how long it waits to fill, where they leave these open.
 
-    Batches that are too large for the time are not tried: of a model so slow, batching changes little.
+    Noise runs for about ``trial_s``. Batches that are too large for the time are not tried: of a model so slow,
+    batching changes little. On a CPU a batch takes what is there. Elsewhere it waits as long as the smallest run takes,
+    so that a lone caller's time in the model is at most doubled.
     """
-    if settings.max_segments is not None:
-        return settings
     if not graph.batches:
-        return replace(settings, max_segments=1)
+        return replace(settings, max_segments=settings.max_segments or 1, max_delay_s=settings.max_delay_s or 0.0)
+    near = graph.device == "cpu"
+    if near and settings.max_delay_s is None:
+        settings = replace(settings, max_delay_s=0.0)
+    if settings.max_segments is not None and settings.max_delay_s is not None:
+        return settings
+    sizes = (TRIED if near else TRIED_FAR) if settings.max_segments is None else (settings.max_segments,)
     outputs = tuple(dict.fromkeys(spec.tensor for spec in graph.bundle.heads))
-    segments = [graph.noise(seed) for seed in range(max(TRIED))]
+    segments = [graph.noise(seed) for seed in range(max(sizes))]
     least: dict[int, float] = {}
     begun = clock()
-    for size in TRIED * TRIALS:
+    for size in sizes * TRIALS:
         since = clock()
         if least and since - begun > trial_s:
             break
@@ -98,4 +114,6 @@ def tuned(
         least[size] = min(run_s, least.get(size, run_s))
     costs = {size: (run_s + HANDOVER_S) / size for size, run_s in least.items()}
     bound = min(costs.values()) * (1 + WORTH)
-    return replace(settings, max_segments=min(size for size, cost in costs.items() if cost <= bound))
+    chosen = min(size for size, cost in costs.items() if cost <= bound)
+    delay_s = min(*least.values(), MOST_DELAY_S) if settings.max_delay_s is None else settings.max_delay_s
+    return replace(settings, max_segments=chosen, max_delay_s=delay_s)
