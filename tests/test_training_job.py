@@ -14,7 +14,7 @@ from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.errors import AudioError, AuricleError, BundleError, InvalidArgumentError, OptionError
 from auricle.serve.local import LocalTransport
-from auricle.training.job import Job, run
+from auricle.training import Job, run
 
 RATE_HZ = 16000
 LEVELS = {"loud": 0.5, "quiet": 0.05}

@@ -18,7 +18,7 @@ from auricle.importing.settings import ImportSettings
 from auricle.importing.signals import trials
 from auricle.importing.tflite import read_tflite
 from auricle.importing.tflite_import import import_tflite
-from auricle.training.browser_fft import BrowserFftSpec
+from auricle.training import BrowserFftSpec
 from auricle.training.export import read_recipe, with_bundle
 from auricle.training.quantization import QuantizationConfig
 
