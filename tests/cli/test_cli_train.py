@@ -6,8 +6,10 @@ import io
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import soundfile
@@ -19,6 +21,7 @@ from auricle.cli.train import _bar, train
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.errors import InvalidArgumentError
+from auricle.training.augmentation import STILL, Augmentation
 
 RATE_HZ = 16000
 
@@ -138,3 +141,35 @@ def test_a_whole_model_is_trained_from_a_table_and_a_seed_gives_one_file(tmp_pat
     assert re.search(r"Accuracy by epoch: learned from [\d.]+ to [\d.]+, watched from [\d.]+ to 1\.000", page)
     head = Graph(outs[0], SessionSettings()).heads[1]
     assert head.spec.labels[0].names == ("high", "low", "background")
+
+
+def augmentation_of(*values: str) -> Augmentation:
+    flags = [each for value in values for each in ("--augment", value)]
+    context = train.make_context("train", ["words", "--out", "words.onnx", *flags])
+    found: Augmentation = context.params["augmentation"]
+    return found
+
+
+def test_augmentation_is_named_field_by_field() -> None:
+    assert augmentation_of() == Augmentation()
+    assert augmentation_of("snr_db=5,30", "masks=0") == Augmentation(snr_db=(5.0, 30.0), masks=0)
+    assert augmentation_of("noisy=0.1", "none", "noisy=1") == replace(STILL, noisy=1.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("snr=3", "there is no 'snr'; there are none, blending"),
+        ("snr_db=5", "'snr_db=5' should be snr_db=LOW,HIGH"),
+        ("snr_db=9,2", "snr_db must go from low to high, but is 9 to 2"),
+        ("masks=1.5", "'masks=1.5' should be masks=N"),
+        ("noisy=loud", "'noisy=loud' should be noisy=VALUE"),
+        ("noisy=2", "noisy must be 0 to 1, but is 2"),
+        ("tempo=0,1", "tempo must be above 0, but begins at 0"),
+        ("tilt_db=-1", "tilt_db must be 0 or more, but is -1"),
+    ],
+)
+def test_an_augmentation_that_cannot_be_is_told_from_what_can(value: str, message: str) -> None:
+    with pytest.raises(click.BadParameter) as caught:
+        augmentation_of(value)
+    assert caught.value.message.startswith(message)

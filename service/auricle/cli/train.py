@@ -15,8 +15,10 @@ from auricle.cli.exits import tell
 from auricle.cli.logs import configure_logs
 from auricle.cli.output import print_json
 from auricle.cli.settings import json_option
+from auricle.errors import OptionError
 
 if TYPE_CHECKING:
+    from auricle.training.augmentation import Augmentation
     from auricle.training.report import Report
 
 __all__ = ["train"]
@@ -34,6 +36,37 @@ def _locales(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
         source, text = read(Path(file))
         found[locale] = label_names(text, classes=None, source=source)
     return found
+
+
+def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> Augmentation:
+    """``NAME=VALUE`` or ``NAME=LOW,HIGH``, one after another; ``none`` draws nothing, and what follows adds to it."""
+    from dataclasses import fields, replace
+
+    from auricle.training.augmentation import STILL, Augmentation
+
+    made = Augmentation()
+    kinds = {field.name: type(field.default) for field in fields(Augmentation)}
+    for value in values:
+        name, _sign, text = value.partition("=")
+        if value == "none":
+            made = STILL
+            continue
+        if name not in kinds:
+            raise click.BadParameter(f"there is no {name!r}; there are none, {', '.join(kinds)}")
+        try:
+            numbers = [(int if kinds[name] is int else float)(part) for part in text.split(",")]
+        except ValueError:
+            numbers = []
+        ranged = kinds[name] is tuple
+        if len(numbers) != 1 + ranged:
+            wanted = f"{name}=LOW,HIGH" if ranged else f"{name}={'N' if kinds[name] is int else 'VALUE'}"
+            raise click.BadParameter(f"{value!r} should be {wanted}")
+        changed: dict[str, Any] = {name: tuple(numbers) if ranged else numbers[0]}
+        try:
+            made = replace(made, **changed)
+        except OptionError as error:
+            raise click.BadParameter(error.message) from error
+    return made
 
 
 @click.command()
@@ -59,6 +92,14 @@ def _locales(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 @click.option("--hold-out", metavar="GROUP", help="Test with this group; without it with a share of each class.")
 @click.option("--test-share", type=float, default=0.2, show_default=True, help="Share of each class to test with.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Of a whole model.")
+@click.option(
+    "--augment",
+    "augmentation",
+    multiple=True,
+    callback=_augmentation,
+    metavar="NAME=VALUE",
+    help="How far a whole model's clips are changed, e.g. snr_db=5,30, masks=0 or none; may be repeated.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same model.")
 @click.option(
     "--quantize",

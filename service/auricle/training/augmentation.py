@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from auricle.errors import OptionError
 
 __all__ = ["STILL", "Augmentation", "Range"]
 
 Range = tuple[float, float]
+
+_CHANCES = ("blending", "served", "echoing", "hissing", "murmuring", "noisy", "fill", "narrow")
+_SHARES = ("blend", "rubato", "crop", "overhang")
+_FACTORS = ("tempo", "formants", "pitch")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +43,10 @@ class Augmentation:
         narrow: chance that all above a random band is empty, as over a telephone.
         masks: most stripes of bands, and of frames, that are blanked.
         mask_bands, mask_frames: the widest of them.
+
+    Raises:
+        OptionError: a chance or a share outside of 0 to 1, a range whose ends are swapped, a factor of 0 or less, or
+            another number below 0.
     """
 
     blending: float = 0.5
@@ -67,6 +77,20 @@ class Augmentation:
     masks: int = 1
     mask_bands: int = 20
     mask_frames: int = 3
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            name, value = each.name, getattr(self, each.name)
+            if isinstance(value, tuple):
+                low, high = value
+                if not low <= high:
+                    raise OptionError(f"{name} must go from low to high, but is {low:g} to {high:g}", field=name)
+                if name in _FACTORS and not low > 0:
+                    raise OptionError(f"{name} must be above 0, but begins at {low:g}", field=name)
+            elif name in (*_CHANCES, *_SHARES) and not 0 <= value <= 1:
+                raise OptionError(f"{name} must be 0 to 1, but is {value:g}", field=name)
+            elif value is not None and not value >= 0:
+                raise OptionError(f"{name} must be 0 or more, but is {value:g}", field=name)
 
 
 # Draws nothing: every example is as it was recorded.
