@@ -173,3 +173,9 @@ def test_an_augmentation_that_cannot_be_is_told_from_what_can(value: str, messag
     with pytest.raises(click.BadParameter) as caught:
         augmentation_of(value)
     assert caught.value.message.startswith(message)
+
+
+def test_an_augmentation_that_would_not_be_used_is_refused(data: Path, tmp_path: Path) -> None:
+    ran = CliRunner().invoke(train, [str(data), "--out", str(tmp_path / "x.onnx"), "--augment", "none"])
+    assert ran.exit_code == 2
+    assert "add --whole-model" in ran.output

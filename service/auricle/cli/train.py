@@ -150,9 +150,12 @@ def train(
     """
     from dataclasses import replace
 
+    from auricle.training.augmentation import Augmentation
     from auricle.training.fit import Fitting
     from auricle.training.job import Job, run
 
+    if wanted["augmentation"] != Augmentation() and not wanted["whole_model"]:
+        raise click.UsageError("--augment is for a whole model; add --whole-model, or leave it out")
     configure_logs(level="error")
     if report is not None:
         # A place that cannot be written is told of now, not when all is trained.

@@ -11,7 +11,7 @@ __all__ = ["STILL", "Augmentation", "Range"]
 Range = tuple[float, float]
 
 _CHANCES = ("blending", "served", "echoing", "hissing", "murmuring", "noisy", "fill", "narrow")
-_SHARES = ("blend", "rubato", "crop", "overhang")
+_PARTS = (*_CHANCES, "blend", "rubato", "crop", "overhang")
 _FACTORS = ("tempo", "formants", "pitch")
 
 
@@ -87,7 +87,7 @@ class Augmentation:
                     raise OptionError(f"{name} must go from low to high, but is {low:g} to {high:g}", field=name)
                 if name in _FACTORS and not low > 0:
                     raise OptionError(f"{name} must be above 0, but begins at {low:g}", field=name)
-            elif name in (*_CHANCES, *_SHARES) and not 0 <= value <= 1:
+            elif name in _PARTS and not 0 <= value <= 1:
                 raise OptionError(f"{name} must be 0 to 1, but is {value:g}", field=name)
             elif value is not None and not value >= 0:
                 raise OptionError(f"{name} must be 0 or more, but is {value:g}", field=name)
