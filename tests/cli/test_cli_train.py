@@ -154,6 +154,7 @@ def test_augmentation_is_named_field_by_field() -> None:
     assert augmentation_of() == Augmentation()
     assert augmentation_of("snr_db=5,30", "masks=0") == Augmentation(snr_db=(5.0, 30.0), masks=0)
     assert augmentation_of("noisy=0.1", "none", "noisy=1") == replace(STILL, noisy=1.0)
+    assert augmentation_of("peak_db=none") == Augmentation(peak_db=None)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,8 @@ def test_augmentation_is_named_field_by_field() -> None:
         ("snr_db=5", "'snr_db=5' should be snr_db=LOW,HIGH"),
         ("snr_db=9,2", "snr_db must go from low to high, but is 9 to 2"),
         ("masks=1.5", "'masks=1.5' should be masks=N"),
+        ("masks=none", "'masks=none' should be masks=N"),
+        ("peak_db=loud", "'peak_db=loud' should be peak_db=LOW,HIGH or none"),
         ("noisy=loud", "'noisy=loud' should be noisy=VALUE"),
         ("noisy=2", "noisy must be 0 to 1, but is 2"),
         ("tempo=0,1", "tempo must be above 0, but begins at 0"),
@@ -175,7 +178,8 @@ def test_an_augmentation_that_cannot_be_is_told_from_what_can(value: str, messag
     assert caught.value.message.startswith(message)
 
 
-def test_an_augmentation_that_would_not_be_used_is_refused(data: Path, tmp_path: Path) -> None:
-    ran = CliRunner().invoke(train, [str(data), "--out", str(tmp_path / "x.onnx"), "--augment", "none"])
+@pytest.mark.parametrize("option", [("--augment", "none"), ("--epochs", "3")])
+def test_an_option_that_would_not_be_used_is_refused(option: tuple[str, str], data: Path, tmp_path: Path) -> None:
+    ran = CliRunner().invoke(train, [str(data), "--out", str(tmp_path / "x.onnx"), *option])
     assert ran.exit_code == 2
-    assert "add --whole-model" in ran.output
+    assert f"{option[0]} is for a whole model; add --whole-model" in ran.output

@@ -57,11 +57,11 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
             numbers = [(int if kinds[name] is int else float)(part) for part in text.split(",")]
         except ValueError:
             numbers = []
-        ranged = kinds[name] is tuple
-        if len(numbers) != 1 + ranged:
+        ranged, off = kinds[name] is tuple, name == "peak_db" and text == "none"
+        if len(numbers) != 1 + ranged and not off:
             wanted = f"{name}=LOW,HIGH" if ranged else f"{name}={'N' if kinds[name] is int else 'VALUE'}"
-            raise click.BadParameter(f"{value!r} should be {wanted}")
-        changed: dict[str, Any] = {name: tuple(numbers) if ranged else numbers[0]}
+            raise click.BadParameter(f"{value!r} should be {wanted}{' or none' * (name == 'peak_db')}")
+        changed: dict[str, Any] = {name: None if off else tuple(numbers) if ranged else numbers[0]}
         try:
             made = replace(made, **changed)
         except OptionError as error:
@@ -154,8 +154,9 @@ def train(
     from auricle.training.fit import Fitting
     from auricle.training.job import Job, run
 
-    if wanted["augmentation"] != Augmentation() and not wanted["whole_model"]:
-        raise click.UsageError("--augment is for a whole model; add --whole-model, or leave it out")
+    for option, given in (("--augment", wanted["augmentation"] != Augmentation()), ("--epochs", epochs is not None)):
+        if given and not wanted["whole_model"]:
+            raise click.UsageError(f"{option} is for a whole model; add --whole-model, or leave it out")
     configure_logs(level="error")
     if report is not None:
         # A place that cannot be written is told of now, not when all is trained.
