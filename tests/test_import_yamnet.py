@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,8 @@ from auricle.model.vectors import to_int8
 from auricle.task.audio import AudioClassifier, AudioEmbedder, AudioEmbedderOptions, TensorAudio
 from auricle.task.core import BaseOptions
 from auricle.task.processor import EmbeddingOptions
-from tflite_files import LABELS, File, Output
+from tflite_files import needs_tensorflow
 
-MISSING = [name for name in ("tensorflow", "tf2onnx", "ai_edge_litert") if find_spec(name) is None]
-needs_tensorflow = pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)}: pip install -e '.[tflite]'")
 pytestmark = pytest.mark.timeout(600)
 
 MODEL = "models/yamnet_audio_classifier_with_metadata.tflite"
@@ -323,43 +320,3 @@ def test_a_frontend_stays_inside_where_the_user_wants_it(
     assert report.notes[0] == "its frontend was left inside (features: null): it takes the waveform itself"
     for ours, cut in zip(scores_of(report, windows), scores_of(yamnet.reports["float"], windows), strict=True):
         np.testing.assert_allclose(ours, cut, atol=1e-3)
-
-
-@needs_tensorflow
-def test_a_model_whose_frontend_is_not_known_takes_the_waveform(tmp_path: Path) -> None:
-    files = [("en.txt", LABELS, "en"), ("de.txt", LABELS, "de")]
-    outputs = [Output(classes=3, name="animals", files=files), Output(classes=4, name="print")]
-    file = File(outputs=outputs, packed={"en.txt": "dog\ncat\nbird\n", "de.txt": "Hund\nKatze\nVogel\n"})
-    report = import_tflite(file.write(tmp_path / "two.tflite"), tmp_path / "models", ImportSettings())
-    assert report.features is None
-    assert any("features: null" in note for note in report.notes)
-    assert {(each.precision, each.head, each.passes) for each in report.differences} >= {
-        ("float", "animals", True),
-        ("float", "print", True),
-    }
-    graph = Graph(report.path, SessionSettings(threads=1))
-    assert (graph.bundle.segment.unit, graph.bundle.segment.length) == ("samples", 64)
-    sounds = [np.random.default_rng(seed).normal(0, 0.1, 64).astype(np.float32) for seed in range(3)]
-    answers = of_bundle(graph, sounds)
-    for index, head in enumerate(("animals", "print")):
-        expected = [file.weights(index) @ sound + file.biases(index) for sound in sounds]
-        np.testing.assert_allclose(answers[head], expected, atol=1e-5)
-    assert [labels.locale for labels in next(h for h in graph.heads if h.spec.name == "animals").spec.labels] == [
-        "en",
-        "de",
-    ]
-
-
-@needs_tensorflow
-def test_a_model_without_metadata_is_imported_with_what_the_user_says(shared_data: Path, tmp_path: Path) -> None:
-    settings = ImportSettings(sample_rate_hz=16000, task="audio-classification")
-    report = import_tflite(shared_data / "models/model_without_metadata.tflite", tmp_path, settings)
-    assert report.features == "yamnet-64"
-    assert [(name, kind, size) for name, kind, size in report.heads if name == "scores"] == [
-        ("scores", "classification", 527)
-    ]
-    scores = next(each for each in report.differences if each.head == "scores")
-    assert scores.original is not None
-    assert scores.original <= scores.bound == 1e-3
-    # A Gather over all frames of the one segment stays in the graph.
-    assert any("batch 1" in note for note in report.notes)

@@ -6,15 +6,19 @@ import io
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import flatbuffers
 import numpy as np
+import pytest
 
 FLOAT32, UINT8 = 0, 3
 LABELS, CALIBRATION = 2, 4
 RATE_HZ = 16000
+MISSING = [name for name in ("tensorflow", "tf2onnx", "ai_edge_litert") if find_spec(name) is None]
+needs_tensorflow = pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)}: pip install -e '.[tflite]'")
 
 
 @dataclass(frozen=True, kw_only=True)
