@@ -1,11 +1,11 @@
-"""A blend of two sounds lies between them, at the one's level, in what both have."""
+"""A blend lies between two sounds, at the one's level, in what both have; a mixture has both labels, too."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from auricle.training.blending import blended
+from auricle.training.blending import blended, mixed
 from auricle.training.network import BANDS, FRAMES
 from auricle.training.planes import SILENCE_DB, Planes
 
@@ -58,3 +58,22 @@ def test_what_only_one_of_them_has_stays(planes: Planes) -> None:
     np.testing.assert_array_equal(blend(planes, 0.7)[8:10], planes.db[0, 8:10])
     planes.db[1] = SILENCE_DB
     np.testing.assert_array_equal(blend(planes, 0.7), planes.db[0])
+
+
+def test_a_mixture_lies_as_far_from_its_own_example_as_its_label_does() -> None:
+    count = 400
+    # Example i is i in every band and of class i: what is read off features and targets is who is in them.
+    x = np.tile(np.arange(count, dtype=np.float32)[:, None, None], (1, 2, 3))
+    made, targets = mixed(x, np.eye(count, dtype=np.float32), 0.5, np.random.default_rng(3))
+    np.testing.assert_allclose(targets.sum(1), 1.0, atol=1e-6)
+    own = np.diag(targets)
+    assert own.min() >= 0.5
+    assert 0.4 < np.mean(own < 1) < 0.6
+    np.testing.assert_allclose(made, np.tile((targets @ np.arange(count))[:, None, None], (1, 2, 3)), rtol=1e-5)
+
+
+def test_without_a_chance_nothing_is_mixed() -> None:
+    x, y = np.ones((5, 2, 3), np.float32), np.eye(5, dtype=np.float32)
+    made, targets = mixed(x, y, 0.0, np.random.default_rng(3))
+    np.testing.assert_array_equal(made, x)
+    np.testing.assert_array_equal(targets, y)

@@ -10,7 +10,7 @@ __all__ = ["STILL", "Augmentation", "Range"]
 
 Range = tuple[float, float]
 
-_CHANCES = ("blending", "served", "echoing", "hissing", "murmuring", "noisy", "fill", "narrow")
+_CHANCES = ("blending", "mixing", "served", "echoing", "hissing", "murmuring", "noisy", "fill", "narrow")
 _PARTS = (*_CHANCES, "blend", "rubato", "crop", "overhang")
 _FACTORS = ("tempo", "formants", "pitch")
 
@@ -21,6 +21,7 @@ class Augmentation:
 
     Attributes:
         blending: chance that a sound is blended with another of its label; ``blend``: the other's greatest share.
+        mixing: chance that an example is mixed with any other, its label too, as the last step of all.
         tempo: factor on the speed at which frames pass, pitch unchanged.
         formants: factor on the frequencies of the envelope: the length of a vocal tract.
         pitch: factor on the frequencies of the fine structure.
@@ -51,6 +52,7 @@ class Augmentation:
 
     blending: float = 0.5
     blend: float = 0.5
+    mixing: float = 0.5
     tempo: Range = (0.7, 1.45)
     formants: Range = (0.88, 1.13)
     pitch: Range = (0.7, 1.45)
@@ -96,6 +98,7 @@ class Augmentation:
 # Draws nothing: every example is as it was recorded.
 STILL = Augmentation(
     blending=0.0,
+    mixing=0.0,
     tempo=(1.0, 1.0),
     formants=(1.0, 1.0),
     pitch=(1.0, 1.0),

@@ -1,4 +1,4 @@
-"""Blending: a voice between two that say the same, by the mean of their spectra in decibels."""
+"""Blending: a voice between two that say the same, by the mean of their spectra; and sounds between any two."""
 
 from __future__ import annotations
 
@@ -7,9 +7,27 @@ from numpy.typing import NDArray
 
 from auricle.training.planes import SILENCE_DB, Planes
 
-__all__ = ["blended"]
+__all__ = ["blended", "mixed"]
 
 Floats = NDArray[np.float32]
+
+# Both parameters of the Beta distribution that a mixture's shares are drawn from: mostly far from a half.
+MIXTURE = 0.4
+
+
+def mixed(x: Floats, y: Floats, chance: float, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """Features and targets, some with a share of another of the batch in both (mixup, Zhang et al., 2018).
+
+    Args:
+        x: f32 (n, frames, bands).
+        y: f32 (n, classes).
+        chance: of an example to be mixed; the larger share stays its own.
+    """
+    count = len(x)
+    drawn = np.where(generator.random(count) < chance, generator.beta(MIXTURE, MIXTURE, count), 1.0)
+    own, others = np.maximum(drawn, 1 - drawn).astype(np.float32), generator.permutation(count)
+    wide, long = own[:, None, None], own[:, None]
+    return x * wide + x[others] * (1 - wide), y * long + y[others] * (1 - long)
 
 
 def blended(planes: Planes, picks: NDArray[np.int64], others: NDArray[np.int64], shares: NDArray[np.float64]) -> Planes:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from auricle.frontend import FeatureSpec
 from auricle.training.augment import augment
 from auricle.training.augmentation import Augmentation
-from auricle.training.blending import blended
+from auricle.training.blending import blended, mixed
 from auricle.training.network import need_keras
 from auricle.training.planes import SILENCE_DB, Planes
 
@@ -171,7 +171,8 @@ class _Batches:
             parts.append((self._augmented(blends, self._augmentation), self._targets[self._labels[sounds]]))
         if self._background is not None and empty:
             parts.append((self._backgrounds(empty), np.tile(self._targets[self._background], (empty, 1))))
-        return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+        x, y = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return mixed(x, y, self._augmentation.mixing, self._generator)
 
     def _partners(self, sounds: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """For each sound another of its label and that one's share; background is not a word that voices share."""
