@@ -163,9 +163,10 @@ def noises(seed: int) -> Floats:
 def prepare(
     planes: Planes, clips: Sequence[Clip], *, seed: int, on_epoch: Callable[[Epoch], None] = lambda epoch: None
 ) -> keras.Model:
-    """A network that has heard only the synthetic voices among the clips: where ``train`` may start."""
+    """A network that has heard only the synthetic voices among the clips, unmixed: where ``train`` may start."""
     own = planes.of([index for index, clip in enumerate(clips) if clip.group == GROUP])
-    return train(own, clips, fitting=replace(PREPARING, seed=seed), on_epoch=on_epoch)[0]
+    unmixed = replace(AUGMENTATION, mixing=0.0)
+    return train(own, clips, fitting=replace(PREPARING, seed=seed), augmentation=unmixed, on_epoch=on_epoch)[0]
 
 
 def train(
