@@ -171,7 +171,8 @@ def watch(crowd: Crowd, served: Served, generator: Any) -> Sight:
 @contextlib.contextmanager
 def service(models_dir: Path, cores: int) -> Iterator[tuple[Served, Any]]:
     """A fresh server for each crowd, so that the memory of one is not the next one's, and a generator."""
-    settings = ServerSettings(models_dir=models_dir, session=SessionSettings(threads=1), limits=Limits(streams=100_000))
+    session, limits = SessionSettings(threads=cores), Limits(streams=100_000)
+    settings = ServerSettings(models_dir=models_dir, session=session, limits=limits)
     with server_process(settings, range(cores)) as served, worker(stand, served[0], others(cores)) as generator:
         yield served, generator
 
