@@ -46,6 +46,7 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
 
     made = Augmentation()
     kinds = {field.name: type(field.default) for field in fields(Augmentation)}
+    optional = {field.name for field in fields(Augmentation) if str(field.type).endswith("| None")}
     for value in values:
         name, _sign, text = value.partition("=")
         if value == "none":
@@ -57,10 +58,10 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
             numbers = [(int if kinds[name] is int else float)(part) for part in text.split(",")]
         except ValueError:
             numbers = []
-        ranged, off = kinds[name] is tuple, name == "peak_db" and text == "none"
+        ranged, off = kinds[name] is tuple, name in optional and text == "none"
         if len(numbers) != 1 + ranged and not off:
             wanted = f"{name}=LOW,HIGH" if ranged else f"{name}={'N' if kinds[name] is int else 'VALUE'}"
-            raise click.BadParameter(f"{value!r} should be {wanted}{' or none' * (name == 'peak_db')}")
+            raise click.BadParameter(f"{value!r} should be {wanted}{' or none' * (name in optional)}")
         changed: dict[str, Any] = {name: None if off else tuple(numbers) if ranged else numbers[0]}
         try:
             made = replace(made, **changed)
