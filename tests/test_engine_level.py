@@ -72,6 +72,23 @@ def test_loud_segments_and_digital_silence_keep_their_level() -> None:
     assert gains(snipped(), np.zeros(720, np.float32), []) == [1.0]
 
 
+@pytest.mark.parametrize("level", [1e-12, 1e-16, 1e-20, 2e-34, 1e-42, 1e-44])
+@pytest.mark.parametrize("kind", ["power", "magnitude", "waveform"])
+def test_what_is_all_but_silent_is_answered_like_silence_or_like_itself_but_louder(
+    tmp_path: Path, kind: str, level: float
+) -> None:
+    segment = {"raise_to_dbfs": -20.0}
+    if kind == "waveform":
+        path = models.write_waveform(tmp_path / "w.onnx", segment=segment)
+    else:
+        path = models.write_embedder(tmp_path / "e.onnx", features={**LINEAR, "spectrum": kind}, segment=segment)
+    shape = noise(15600, level=1.0)
+    faint, loud = (cut(path, shape * np.float32(by))[0].rows for by in (level, 0.01))
+    expected = loud if level > 1e-13 else np.zeros_like(loud)
+    # Silence is not raised: what is left of it is as faint as it came.
+    np.testing.assert_allclose(faint, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_each_segment_has_its_own_gain() -> None:
     grid = SegmentGrid(length=2, hop=2, row_samples=160, samples=320)
     wave = np.concatenate([noise(320, 0.001), noise(320, 0.5), noise(320, 0.01)])

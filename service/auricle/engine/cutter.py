@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from auricle import frontend
 from auricle.engine.decode import Block, SoundFormat
-from auricle.engine.level import Level
+from auricle.engine.level import Level, gain_to
 from auricle.engine.segments import Intake, SegmentGrid
 from auricle.errors import AudioError
 
@@ -196,9 +196,7 @@ class Cutter:
             return rows
         features = self._graph.features
         if self._level is None or features is None:
-            energy = np.square(rows, dtype=np.float64).sum()
-            wanted = 10.0 ** (target / 10.0) * real
-            gain = float(np.sqrt(wanted / energy)) if 0 < energy < wanted else 1.0
+            gain = gain_to(10.0 ** (target / 20.0), float(np.square(rows, dtype=np.float64).sum()), real)
         else:
             gain = self._level.gain(index, real)
             gain = gain * gain if features.spectrum == "power" else gain

@@ -10,7 +10,20 @@ from numpy.typing import NDArray
 from auricle.engine.segments import SegmentGrid
 from auricle.frontend import HopEnergy
 
-__all__ = ["Level"]
+__all__ = ["Level", "gain_to"]
+
+# 240 dB; one step of 32 bits is less than 190 below full scale. What would need more is silence, such as an Opus
+# decoder's, whose samples are not quite 0: neither its power nor its gain squared would fit float32.
+MOST_GAIN = 2.0**40
+
+
+def gain_to(target: float, energy: float, samples: int) -> float:
+    """What so many samples of that sum of squares are multiplied by to have the RMS ``target``: 1 or more.
+
+    Where they are at it already it is 1, and so it is for silence: what is more than 240 dB below the target.
+    """
+    rms = math.sqrt(energy / samples)
+    return target / rms if target < rms * MOST_GAIN and rms < target else 1.0
 
 
 class Level:
@@ -38,7 +51,7 @@ class Level:
         self._append(self._energy.finish())
 
     def gain(self, index: int, real_samples: int) -> float:
-        """What segment ``index``, of which so many samples are sound, is multiplied by: 1 or more."""
+        """What segment ``index``, of which so many samples are sound, is multiplied by; see ``gain_to``."""
         row = index * self._grid.hop
         if row > self._first:
             self._parts = self._parts[row - self._first :]
@@ -47,8 +60,7 @@ class Level:
             energy = self._parts.sum()
         else:
             energy = self._parts[: self._whole].sum() + self._head(self._whole)
-        rms = math.sqrt(energy / real_samples)
-        return self._target / rms if 0 < rms < self._target else 1.0
+        return gain_to(self._target, energy, real_samples)
 
     def _head(self, block: int) -> float:
         """Energy of the samples of a hop that the segment ending in it takes; the hop may not be complete yet."""
