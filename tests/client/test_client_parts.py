@@ -8,15 +8,12 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-import soundfile
 from google.rpc import error_details_pb2
 
 import auricle.client
 from auricle import errors
 from auricle.client import RetryPolicy, TlsOptions, cosine
-from auricle.client.audio import open_long
 from auricle.client.failures import from_rpc_error
-from auricle.client.files import CHUNK_BYTES
 from client_server import info, retry_info, status
 
 CLIENT = Path(auricle.client.__file__).parent
@@ -200,39 +197,3 @@ def test_the_client_imports_the_contract_and_the_errors_alone():
                 ours = name == "auricle" or name.startswith("auricle.")
                 assert not ours or name.startswith(allowed), f"{path.name} imports {name}"
                 assert "onnx" not in name, f"{path.name} imports {name}"
-
-
-def streamed(path):
-    return b"".join(open_long(path).chunks())
-
-
-@pytest.mark.parametrize("rate_hz", [22050, 44100])
-def test_an_mp3_is_decoded_in_chunks_as_at_once(tmp_path, rate_hz):
-    path = tmp_path / "long.mp3"
-    sound = np.random.default_rng(2).normal(0, 0.1, 200_000)
-    soundfile.write(path, sound, rate_hz, subtype="MPEG_LAYER_III")
-    with soundfile.SoundFile(path) as opened:
-        at_once = opened.read(dtype="float32", frames=opened.frames)
-    assert len(at_once) * 4 > 2 * CHUNK_BYTES
-    np.testing.assert_array_equal(np.frombuffer(streamed(path), "<f4"), at_once)
-
-
-@pytest.mark.parametrize(("suffix", "cut"), [(".wav", 2), (".aiff", 5000), (".flac", 3000)])
-def test_a_file_that_breaks_off_is_no_clip(tmp_path, suffix, cut):
-    path = tmp_path / f"clip{suffix}"
-    soundfile.write(path, np.random.default_rng(2).integers(-9000, 9000, 60_000).astype(np.int16), 16000)
-    assert len(streamed(path)) == 120_000
-    path.write_bytes(path.read_bytes()[:-cut])
-    with pytest.raises(errors.AudioError) as caught:
-        streamed(path)
-    assert caught.value.reason in ("AUDIO_TRUNCATED", "AUDIO_UNDECODABLE")
-
-
-def test_a_wav_whose_header_was_never_filled_in_is_no_clip(tmp_path):
-    path = tmp_path / "clip.wav"
-    soundfile.write(path, np.zeros(60_000, np.int16), 16000)
-    content = bytearray(path.read_bytes())
-    content[4:8], content[40:44] = (36).to_bytes(4, "little"), bytes(4)
-    path.write_bytes(content)
-    with pytest.raises(errors.AudioError, match="120000 bytes follow"):
-        streamed(path)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from auricle.client.containers import check_whole
 from auricle.client.options import Encoding, wire_format
 from auricle.errors import AudioError
 from auricle.v1 import auricle_pb2 as pb
@@ -19,8 +19,6 @@ CHUNK_BYTES = 256 * 1024
 _INT16_SUBTYPES = frozenset({"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"})
 # libsndfile's word for a length that the header does not give.
 _UNKNOWN_FRAMES = 1 << 62
-# Writers that cannot seek back leave a size near 2^31 or 2^32 in the header.
-_UNKNOWN_BYTES = 0x7FFF_0000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ def open_file(source: Callable[[], BinaryIO], name: str) -> Long:
 
     def chunks() -> Iterator[bytes]:
         with source() as stream:
-            _check_whole(stream, name)
+            check_whole(stream, name)
             stream.seek(0)
             with soundfile.SoundFile(stream) as opened:
                 yield from _decoded(opened, encoding, name, soundfile.LibsndfileError)
@@ -84,40 +82,3 @@ def _decoded(opened: Any, encoding: Encoding, name: str, failure: type[Exception
             f"{name}: truncated: its header promises {opened.frames} sample frames, {seen_frames} are there",
             reason="AUDIO_TRUNCATED",
         )
-
-
-def _check_whole(stream: BinaryIO, name: str) -> None:
-    """Finds a WAV or AIFF that was cut off, which libsndfile reads as far as it goes without a word."""
-    kinds = {
-        (b"RIFF", b"WAVE"): ("<I", b"data"),
-        (b"FORM", b"AIFF"): (">I", b"SSND"),
-        (b"FORM", b"AIFC"): (">I", b"SSND"),
-    }
-    head = stream.read(12)
-    kind = kinds.get((head[:4], head[8:12]))
-    if kind is None:
-        return
-    size_format, wanted = kind
-    size_bytes = stream.seek(0, 2)
-    at = len(head)
-    while at + 8 <= size_bytes:
-        stream.seek(at)
-        chunk = stream.read(8)
-        (chunk_bytes,) = struct.unpack(size_format, chunk[4:])
-        if chunk[:4] == wanted:
-            missing_bytes = at + 8 + chunk_bytes - size_bytes
-            if missing_bytes > 0 and chunk_bytes < _UNKNOWN_BYTES:
-                raise AudioError(
-                    f"{name}: truncated: {missing_bytes} of the {chunk_bytes} bytes of samples are missing",
-                    reason="AUDIO_TRUNCATED",
-                )
-            (total_bytes,) = struct.unpack(size_format, head[4:8])
-            if not chunk_bytes and total_bytes <= at < size_bytes - 8:
-                raise AudioError(
-                    f"{name}: truncated: its header counts no samples, but {size_bytes - at - 8} bytes follow it: the "
-                    "writer never came back to fill it in; send them as a Pcm, or let a tool such as ffmpeg write the "
-                    "file anew",
-                    reason="AUDIO_TRUNCATED",
-                )
-            return
-        at += 8 + chunk_bytes + chunk_bytes % 2
