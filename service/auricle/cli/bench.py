@@ -10,7 +10,7 @@ import click
 
 from auricle.cli.configuration import config_option
 from auricle.cli.logs import configure_logs
-from auricle.cli.output import console, print_json, table, working
+from auricle.cli.output import print_json, print_table, table, working
 from auricle.cli.places import default_models_dir
 from auricle.cli.settings import json_option, models_option
 from auricle.errors import NotFoundError, OptionError
@@ -97,7 +97,7 @@ def _profile(path: Path, session: SessionSettings, sound: Path | None, calls: in
         spent_s = statistics.median(call[stage] for call in found)
         name = stage.removesuffix("_s").replace("_", " ")
         made.add_row(name, f"{spent_s * 1e3:.3f}", f"{spent_s / whole_s:.0%}")
-    console().print(made)
+    print_table(made)
 
 
 def _show(costs: list[Cost], chosen: Cost, device: str) -> None:
@@ -106,7 +106,7 @@ def _show(costs: list[Cost], chosen: Cost, device: str) -> None:
     for cost in costs:
         figures = f"{cost.wall_s * 1e3:.3f}", f"{1 / cost.wall_s:.0f}", f"{cost.cpu_s * 1e3:.3f}"
         made.add_row(str(cost.threads), str(cost.batch), *figures, "best" if cost is chosen else "")
-    console().print(made)
+    print_table(made)
     named = "" if device == "cpu" else f" --device {device}"
     click.echo(f"\nauricle serve{named} --session-threads {chosen.threads} --batch-max-segments {chosen.batch}")
 

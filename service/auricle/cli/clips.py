@@ -10,7 +10,7 @@ import click
 
 from auricle.cli.connect import connected
 from auricle.cli.exits import describe, report
-from auricle.cli.output import Each, console, print_json, short_names, table
+from auricle.cli.output import Each, print_json, print_table, short_names, table
 from auricle.cli.settings import Connection, connection_options, json_option, model_options
 from auricle.errors import AuricleError
 
@@ -176,7 +176,7 @@ def _answer(
         made = table(*columns, right=[name for name, side in columns.items() if side == "right"])
         for row in found:
             made.add_row(*row)
-        console().print(made)
+        print_table(made)
         click.echo(f"by {', '.join(models)}")
     return code
 

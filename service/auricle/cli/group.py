@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -29,12 +31,15 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """Knows its commands by name, module and a word on each, so that its help imports none of them."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Reads the command line; what ``--help`` and ``--version`` print is printed here."""
+        with _closed_pipe_told():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command that was asked for."""
-        try:
+        with _closed_pipe_told():
             return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise PipeClosedError from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of the table, which is the order of use."""
@@ -52,6 +57,15 @@ class LazyGroup(click.Group):
         """Writes the list of commands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@contextmanager
+def _closed_pipe_told() -> Iterator[None]:
+    # Before click sees it, which would make exit code 1 of it.
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise PipeClosedError from error
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

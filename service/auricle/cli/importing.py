@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auricle.cli.configuration import config_option
-from auricle.cli.output import console, plain, print_json, table
+from auricle.cli.output import console, plain, print_json, print_table, table
 from auricle.cli.places import default_models_dir
 from auricle.cli.settings import json_option, models_option
 
@@ -125,9 +125,7 @@ def _stages() -> Iterator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield lambda stage: None
         return
-    from rich.console import Console
-
-    with Console(stderr=True).status("reading") as status:
+    with console(stderr=True).status("reading") as status:
         yield status.update
 
 
@@ -146,7 +144,7 @@ def print_report(report: ImportReport, *, as_json: bool) -> None:
         made = table("weights", "head", "measure", "from the original", "from its graph", "bound", "worst on")
         for each in report.differences:
             made.add_row(*_row(each, written=each.precision == report.precision))
-        console().print(made)
+        print_table(made)
 
 
 def _row(each: Difference, *, written: bool) -> tuple[str, ...]:

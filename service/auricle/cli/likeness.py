@@ -9,7 +9,7 @@ import click
 from auricle.cli.clips import files_argument, over_files, sound_of
 from auricle.cli.connect import connected
 from auricle.cli.exits import DIFFERENT
-from auricle.cli.output import console, print_json, short_names, table
+from auricle.cli.output import print_json, print_table, short_names, table
 from auricle.cli.settings import Connection, connection_options, json_option, model_options, setting
 from auricle.errors import OptionError
 
@@ -75,7 +75,7 @@ def compare(
         shown = short_names(names)
         for number, name, row in zip(numbers, names, matrix, strict=True):
             made.add_row(number, shown[name], *(f"{value:.4f}" for value in row))
-        console().print(made)
+        print_table(made)
     return code
 
 

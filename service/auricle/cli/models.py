@@ -13,7 +13,7 @@ import click
 from auricle.cli.configuration import config_option
 from auricle.cli.connect import connected, local_client
 from auricle.cli.importing import TASKS, import_model
-from auricle.cli.output import console, plain, print_json, short_size, table, working
+from auricle.cli.output import plain, print_json, print_json_text, print_table, short_size, table, working
 from auricle.cli.places import default_models_dir
 from auricle.cli.pulling import pull
 from auricle.cli.settings import Connection, connection_options, json_option, models_option
@@ -61,7 +61,7 @@ def list_models(task: str | None, as_json: bool, **flags: Any) -> None:
         version = each.version if each.newest else f"{each.version} (older)"
         rate, size = f"{each.sample_rate_hz} Hz", short_size(each.size_bytes)
         made.add_row(each.name, version, each.task, rate, heads, size, each.license)
-    console().print(made)
+    print_table(made)
 
 
 @models.command("show", short_help="One model in full.")
@@ -164,11 +164,11 @@ def _print_view(name: str) -> None:
     from auricle.metadata import tflite_json
 
     if name.endswith(".tflite"):
-        click.echo(original_json(Path(name)), nl=False)
+        print_json_text(original_json(Path(name)))
         return
     if not name.endswith(_SUFFIX):
         raise click.UsageError(f"--tflite-json shows a FILE, and {name!r} is a name; give the path of its {_SUFFIX}")
-    click.echo(tflite_json(name), nl=False)
+    print_json_text(tflite_json(name))
 
 
 def _record(info: ModelInfo) -> dict[str, Any]:

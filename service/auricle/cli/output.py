@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,12 +12,25 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
     from rich.table import Table
 
-__all__ = ["Each", "console", "plain", "print_json", "short_names", "short_size", "table", "working"]
+__all__ = [
+    "Each",
+    "console",
+    "plain",
+    "print_json",
+    "print_json_text",
+    "print_table",
+    "short_names",
+    "short_size",
+    "table",
+    "working",
+]
 
 # Beside a file there is no window to fit into; a table is as wide as its content, up to this.
 _WIDE_COLUMNS = 200
@@ -34,17 +49,35 @@ def plain(value: Any) -> Any:
 
 def print_json(record: Mapping[str, Any]) -> None:
     """Prints one line."""
+    print_json_text(json.dumps(plain(record), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_json_text(text: str) -> None:
+    """Prints JSON that is made already, as UTF-8 or, where stdout has another encoding, as ASCII."""
+    if codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8":
+        text = re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
     # Written at once: a reader of a live stream waits for it.
-    sys.stdout.write(json.dumps(plain(record), ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 
-def console() -> Console:
-    """A console on stdout."""
+def console(*, stderr: bool = False) -> Console:
+    """A console on stdout or stderr. Names are printed as they are: brackets and colons in them are no markup."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else _WIDE_COLUMNS
-    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+    plainly: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+    if stderr:
+        return Console(stderr=True, **plainly)
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE_COLUMNS, **plainly)
+
+
+def print_table(made: Table) -> None:
+    """Prints a table."""
+    # By click: of a reader that has gone, rich would make exit code 1.
+    lines = console()
+    with lines.capture() as captured:
+        lines.print(made)
+    click.echo(captured.get(), nl=False)
 
 
 def short_size(size_bytes: int) -> str:
@@ -103,7 +136,6 @@ def working(what: str) -> Iterator[None]:
 
 
 def _progress(*, bar: bool) -> Progress:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -119,4 +151,4 @@ def _progress(*, bar: bool) -> Progress:
     if bar:
         columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # rich would send what is written to stdout meanwhile to its own console, which is stderr.
-    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    return Progress(*columns, console=console(stderr=True), transient=True, redirect_stdout=False)

@@ -12,7 +12,7 @@ import click
 
 from auricle.cli.configuration import config_option
 from auricle.cli.importing import print_report
-from auricle.cli.output import console, print_json, short_size, table
+from auricle.cli.output import console, print_json, print_table, short_size, table
 from auricle.cli.places import default_cache_dir, default_models_dir
 from auricle.cli.settings import json_option, models_option
 
@@ -116,16 +116,15 @@ def _bar(name: str, stages: list[str]) -> Iterator[Callable[[str, int, int | Non
     if not sys.stderr.isatty():
         yield lambda stage, done, total: note(stage)
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-    columns = (TextColumn(f"{name}: {{task.description}}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("", total=None)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(name, total=None)
 
         def tell(stage: str, done: int, total: int | None) -> None:
             note(stage)
-            bar.update(task, description=stage, completed=done, total=total)
+            bar.update(task, description=f"{name}: {stage}", completed=done, total=total)
 
         yield tell
 
@@ -139,4 +138,4 @@ def _print_catalogue(entries: Any, *, as_json: bool) -> None:
     made = table("model", "download", "licence", "what it is", "source", right=("download",))
     for each in entries:
         made.add_row(each.name, short_size(each.size_bytes), each.license, each.description, each.source)
-    console().print(made)
+    print_table(made)
