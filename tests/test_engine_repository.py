@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 import models
 from auricle.config import SessionSettings
+from auricle.engine import repository as module
+from auricle.engine.graph import Graph
 from auricle.engine.repository import Repository, scan, version_key
 from auricle.engine.served import ServedModel
 from auricle.errors import InvalidArgumentError, NotFoundError, UnavailableError
@@ -173,6 +176,48 @@ async def test_whatever_a_file_raises_the_others_are_served(
     assert "Permission denied" in str(repository.failures[path])
 
 
+async def test_a_link_that_leads_to_itself_is_reported_and_the_others_are_served(
+    tmp_path: Path, opened: Opener
+) -> None:
+    path = tmp_path / "loop.onnx"
+    path.symlink_to(path.name)
+    (tmp_path / "round").symlink_to("round")
+    models.write_waveform(tmp_path / "z.onnx")
+    repository = opened()
+    with capture_logs() as logs:
+        for _ in range(3):
+            await repository.refresh()
+    assert names(repository) == [("z", "1")]
+    assert "symbolic links" in str(repository.failures[path])
+    assert [line["event"] for line in logs].count("model not loaded") == 1
+    path.unlink()
+    models.write_waveform(path)
+    await repository.refresh()
+    assert names(repository) == [("loop", "1"), ("z", "1")]
+    assert repository.failures == {}
+
+
+async def test_a_file_that_the_system_refused_is_tried_again_and_said_once(
+    tmp_path: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.write_waveform(tmp_path / "w.onnx")
+    repository = opened()
+
+    def open_(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    with capture_logs() as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", open_)
+            for _ in range(3):
+                await repository.refresh()
+        assert "Permission denied" in str(repository.failures[path])
+        assert [line["event"] for line in logs] == ["model not loaded"]
+        await repository.refresh()
+    assert names(repository) == [("w", "1")]
+    assert repository.failures == {}
+
+
 async def test_a_removed_file_drains_and_a_missing_directory_is_empty(tmp_path: Path, opened: Opener) -> None:
     models.write_waveform(tmp_path / "w.onnx")
     heard: list[dict[str, bool]] = []
@@ -213,6 +258,31 @@ async def test_one_name_and_version_is_served_from_one_file(tmp_path: Path, open
     await repository.refresh()
     assert names(repository) == [("w", "1")]
     assert repository.failures == {}
+
+
+@pytest.mark.parametrize("files", [("w.onnx", "w/1.onnx"), ("w/1.onnx", "w.onnx")])
+async def test_a_file_whose_name_is_taken_is_said_once_and_not_loaded_again(
+    tmp_path: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch, files: tuple[str, str]
+) -> None:
+    loaded: list[Path] = []
+
+    def load(path: Path, settings: SessionSettings) -> Graph:
+        loaded.append(path)
+        return Graph(path, settings)
+
+    monkeypatch.setattr(module, "Graph", load)
+    first, second = (tmp_path / file for file in files)
+    models.write_waveform(first)
+    repository = opened()
+    await repository.refresh()
+    models.write_waveform(second)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await repository.refresh()
+    assert "already loaded" in str(repository.failures[second])
+    assert [line["event"] for line in logs] == ["model not loaded"]
+    # Only the metadata tells the version of a file that lies in no folder of its name.
+    assert loaded == [first] + [second] * (second.parent == tmp_path)
 
 
 async def test_a_file_that_moves_is_never_without_service(tmp_path: Path, opened: Opener) -> None:

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
-import watchfiles
 
 from auricle.config import BatchSettings, SessionSettings
 from auricle.engine.graph import Graph
 from auricle.engine.served import ServedModel
 from auricle.engine.tuning import tuned
+from auricle.engine.watch import watch
 from auricle.errors import BundleError, InvalidArgumentError, NotFoundError
 from auricle.model.heads import HeadKind
 
 __all__ = ["ModelFile", "Repository", "scan", "version_key"]
 
 SUFFIX = ".onnx"
-# The watcher wakes once in so long, and waits for one that was quiet before it tells: idle, it costs nothing.
-SETTLE_MS = 500
-LONGEST_SETTLE_MS = 2000
-# What changed before the watch stood, or on a file system that tells nobody, is found by looking.
-RESCAN_MS = 5000
 NAME_TAKEN = "MODEL_NAME_TAKEN"
 
 
 class ModelFile(NamedTuple):
     """A file that a scan found. ``version`` is None where the path does not say, and the metadata does.
 
-    ``bundled`` files come with the package, not from the user's directory.
+    ``stamp`` changes with the file, and is empty where it could not be read. ``bundled`` files come with the package,
+    not from the user's directory.
     """
 
     path: Path
@@ -65,7 +61,12 @@ def scan(models_dir: Path, *, bundled: bool = False) -> list[ModelFile]:
 
 def _stamp(path: Path) -> tuple[int, ...]:
     files = [path, path.with_suffix(".json")]
-    stats = [file.stat() for file in files if file == path or file.exists()]
+    try:
+        stats = [file.stat() for file in files if file == path or file.exists()]
+    except FileNotFoundError:
+        raise
+    except OSError:  # loading it will tell why
+        return ()
     return tuple(value for stat in stats for value in (stat.st_mtime_ns, stat.st_size, stat.st_ino))
 
 
@@ -201,18 +202,21 @@ class Repository:
         """Loads those of the files that are new or not what they were; whether what is served changed."""
         changed = False
         for file in files:
-            before = self._loaded.get(file.path)
-            if before is None or before[0].stamp != file.stamp:
+            if self._is_due(file, found):
                 changed |= await self._load(file, found)
         return changed
 
+    def _is_due(self, file: ModelFile, found: Container[Path]) -> bool:
+        """Whether a file is new, not what it was, or failed by what may have passed since."""
+        before, _ = self._loaded.get(file.path, (None, None))
+        if before is None or not before.stamp or before.stamp != file.stamp:
+            return True
+        failure = self.failures.get(file.path)
+        return failure is not None and failure.reason == NAME_TAKEN and self._holder(before, found) is None
+
     async def watch(self) -> None:
         """Refreshes as the directory changes, until cancelled."""
-        if not await asyncio.to_thread(self._dir.exists):
-            self._log.warning("the models folder is not there; it is made", folder=str(self._dir))
-            await asyncio.to_thread(self._dir.mkdir, parents=True, exist_ok=True)
-        async for _ in self._changes():
-            await self.refresh()
+        await watch(self._dir, self.refresh)
 
     async def close(self) -> None:
         """Retires every model and waits for it."""
@@ -230,42 +234,32 @@ class Repository:
     def _report(self) -> None:
         self._on_change(self.health())
 
-    async def _changes(self) -> AsyncIterator[None]:
-        stop = asyncio.Event()
-        try:
-            async for _ in watchfiles.awatch(
-                self._dir,
-                debounce=LONGEST_SETTLE_MS,
-                step=SETTLE_MS,
-                stop_event=stop,
-                rust_timeout=RESCAN_MS,
-                yield_on_timeout=True,
-            ):
-                yield None
-        finally:
-            stop.set()
-
     async def _load(self, file: ModelFile, found: Container[Path]) -> bool:
         """Loads one file in place of what its path served before; False where the old one goes on."""
-        before = self._loaded.get(file.path, (file, None))[1]
+        tried, before = self._loaded.get(file.path, (None, None))
         log = self._log.bind(file=str(file.path))
+        named = file
         try:
+            self._check_free(named, found)
             graph = await asyncio.to_thread(Graph, file.path, self._session)
-            version = file.version or graph.bundle.version
-            self._check_free(file, version, found)
+            named = file._replace(version=file.version or graph.bundle.version)
+            self._check_free(named, found)
             batch = await asyncio.to_thread(tuned, self._batch, graph) if self._tune else self._batch
             # The largest batch that was tried would else hold its memory for ever.
             await asyncio.to_thread(graph.shrink)
         except Exception as error:  # whatever a file does to us, the others are served
             failure = error if isinstance(error, BundleError) else BundleError(f"{file.path.name}: {error}")
+            known = str(self.failures.get(file.path)) == str(failure) and tried and tried.stamp in ((), file.stamp)
             self.failures[file.path] = failure
-            # Whether a name is taken changes with other files: such a file is tried again at every refresh.
-            tried = file._replace(stamp=()) if failure.reason == NAME_TAKEN else file
-            self._loaded[file.path] = (tried, before)
-            log.error("model not loaded", error=str(failure), serving_older=before is not None)
+            # Descriptors and permissions are the system's: such a file is tried again at every refresh.
+            passing = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
+            self._loaded[file.path] = (named._replace(stamp=()) if passing else named, before)
+            if not known:
+                log.error("model not loaded", error=str(failure), serving_older=before is not None)
             return False
         self.failures.pop(file.path, None)
         _warn_mismatch(log, file, graph)
+        version = file.version or graph.bundle.version
         model = ServedModel(file.name, version, graph, batch, on_health=self._report)
         self._loaded[file.path] = (file, model)
         self._found.clear()
@@ -277,17 +271,20 @@ class Repository:
             self._retire(before, "replaced")
         return True
 
-    def _check_free(self, file: ModelFile, version: str, found: Container[Path]) -> None:
-        """A file that is there no more holds its name no longer: moving one is no clash."""
-        for path, (_, model) in self._loaded.items():
-            if path == file.path or path not in found or model is None:
-                continue
-            if (model.name, model.version) == (file.name, version):
-                raise BundleError(
-                    f"{file.path.name}: model {file.name!r} version {version!r} is already loaded from {path}; "
-                    "remove one of the files or give it another version",
-                    reason=NAME_TAKEN,
-                )
+    def _check_free(self, file: ModelFile, found: Container[Path]) -> None:
+        holder = self._holder(file, found)
+        if holder is not None:
+            raise BundleError(
+                f"{file.path.name}: model {file.name!r} version {file.version!r} is already loaded from {holder}; "
+                "remove one of the files or give it another version",
+                reason=NAME_TAKEN,
+            )
+
+    def _holder(self, file: ModelFile, found: Container[Path]) -> Path | None:
+        """Which other file serves a file's name and version. One that is there no more holds nothing: it moved."""
+        others = ((path, model) for path, (_, model) in self._loaded.items() if path != file.path and path in found)
+        named = (file.name, file.version)
+        return next((path for path, model in others if model and (model.name, model.version) == named), None)
 
     def _retire(self, model: ServedModel, why: str) -> None:
         self._log.info("model unloading", model=model.name, version=model.version, why=why)

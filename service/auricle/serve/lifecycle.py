@@ -64,7 +64,7 @@ class Server:
             raise
         await self._grpc.show_models(self.repository.health())
         if settings.watch:
-            self._watching = asyncio.create_task(self._watch())
+            self._watching = asyncio.create_task(self.repository.watch())
         self._announce()
         return self
 
@@ -99,12 +99,6 @@ class Server:
         """Where clients connect."""
         listen = self._settings.listen
         return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{self.port}"
-
-    async def _watch(self) -> None:
-        try:
-            await self.repository.watch()
-        except Exception as error:  # a directory that cannot be watched must not end the server
-            self._log.error("the models directory is no longer watched", exc_info=error)
 
     def _models_changed(self, models: dict[str, bool]) -> None:
         task = asyncio.get_running_loop().create_task(self._show(models))
