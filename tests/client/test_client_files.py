@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from io import BytesIO
 
 import numpy as np
@@ -13,6 +15,8 @@ from auricle import errors
 from auricle.client import UnaryLimits
 from auricle.client.audio import open_long
 from auricle.client.files import CHUNK_BYTES
+
+PATIENCE_S = 5.0
 
 
 def noise():
@@ -104,3 +108,26 @@ def test_a_wav_whose_header_was_never_filled_in_is_no_clip(tmp_path):
     path.write_bytes(content)
     with pytest.raises(errors.AudioError, match="120000 bytes follow"):
         streamed(path)
+
+
+@pytest.fixture(name="pipe")
+def pipe_(tmp_path, wav):
+    """A named pipe into which a WAV file is written once."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(wav.read_bytes(),), daemon=True)
+    writer.start()
+    yield path
+    writer.join(PATIENCE_S)
+
+
+# A pipe that is opened twice would wait for a second writer.
+@pytest.mark.timeout(2 * PATIENCE_S)
+@pytest.mark.parametrize("limits", [UnaryLimits(), UnaryLimits(content_bytes=1000)], ids=["whole", "streamed"])
+def test_a_pipe_is_read_as_a_file_is(client, pipe, wav, limits):
+    np.testing.assert_array_equal(client.call("embed", pipe, limits=limits).vector, client.call("embed", wav).vector)
+
+
+@pytest.mark.timeout(2 * PATIENCE_S)
+def test_a_pipe_is_streamed_as_a_file_is(client, pipe, samples):
+    assert client.events("stream_embed", pipe)[-1].usage.samples == samples.size

@@ -104,7 +104,8 @@ class Whole:
     audio: pb.Audio
 
 
-AudioInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Pcm
+_FileInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
+AudioInput: TypeAlias = _FileInput | Pcm
 
 
 def load(audio: AudioInput, limits: UnaryLimits) -> Whole | Long:
@@ -123,6 +124,7 @@ def load(audio: AudioInput, limits: UnaryLimits) -> Whole | Long:
         return Whole(audio=pb.Audio(pcm=pb.PcmAudio(format=long.format, data=content)))
     if isinstance(audio, np.ndarray):
         raise OptionError("an array does not say its sample rate; wrap it: Pcm(array, sample_rate_hz=16000)")
+    audio = _rereadable(audio)
     if isinstance(audio, bytes | bytearray | memoryview):
         content = bytes(audio)
         size_bytes = len(content)
@@ -158,6 +160,7 @@ def open_long(audio: AudioInput) -> Long:
     """
     if isinstance(audio, Pcm):
         return _long_pcm(audio, audio.content)
+    audio = _rereadable(audio)
     if isinstance(audio, bytes | bytearray | memoryview):
         content = audio
         return open_file(lambda: BytesIO(content), "the content")
@@ -184,6 +187,13 @@ def chunk_bytes(chunk: bytes | bytearray | memoryview | NDArray[Any], encoding: 
     elif not isinstance(chunk, bytes | bytearray | memoryview):
         raise OptionError(f"a chunk is a {type(chunk).__name__}; give bytes, arrays or FLUSH")
     return _to_bytes(chunk, encoding)
+
+
+def _rereadable(audio: _FileInput) -> _FileInput:
+    """Gives what a pipe or a device holds in its place, since it can be read but once; else ``audio`` itself."""
+    if not isinstance(audio, str | os.PathLike) or Path(audio).is_file():
+        return audio
+    return Path(audio).read_bytes()
 
 
 def _layout(array: NDArray[Any]) -> tuple[int, Encoding]:
