@@ -49,10 +49,17 @@ def test_a_long_clip_unpooled_gives_every_segment(client, wav, samples):
         np.testing.assert_array_equal(one.vector, other.vector)
 
 
-def test_a_long_pcm_is_streamed_too(client, samples):
+def test_a_long_pcm_is_streamed_too(client, toy, samples):
     whole = client.call("embed", Pcm(samples, RATE_HZ))
-    streamed = client.call("embed", Pcm(samples, RATE_HZ), limits=UnaryLimits(content_bytes=1000))
-    np.testing.assert_array_equal(streamed.vector, whole.vector)
+    before = len(toy.calls)
+    # Decoded, a sample has four bytes, however many it has on the wire.
+    decoded_bytes = 4 * samples.size
+    for limits in (UnaryLimits(content_bytes=1000), UnaryLimits(decoded_bytes=decoded_bytes - 1)):
+        streamed = client.call("embed", Pcm(samples, RATE_HZ), model="toy", limits=limits)
+        np.testing.assert_array_equal(streamed.vector, whole.vector)
+    assert set(toy.calls[before:]) == {"GetModel", "StreamEmbed"}
+    client.call("embed", Pcm(samples, RATE_HZ), limits=UnaryLimits(decoded_bytes=decoded_bytes))
+    assert toy.calls[-1] == "Embed"
 
 
 def test_a_long_clip_needs_a_word_where_heads_pool_differently(client, wav):

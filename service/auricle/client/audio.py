@@ -53,6 +53,15 @@ class UnaryLimits:
     duration_s: float = 3600.0
     decoded_bytes: int = 1024 * 1024 * 1024
 
+    def exceeded(self, content_bytes: int, clip: Long) -> bool:
+        """Says whether a clip that takes so many bytes on the wire is above any of them."""
+        decoded_bytes = clip.duration_s * clip.format.sample_rate_hz * clip.format.channels * 4
+        return (
+            content_bytes > self.content_bytes
+            or clip.duration_s > self.duration_s
+            or decoded_bytes > self.decoded_bytes
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Pcm:
@@ -119,7 +128,7 @@ def load(audio: AudioInput, limits: UnaryLimits) -> Whole | Long:
     if isinstance(audio, Pcm):
         content = audio.content
         long = _long_pcm(audio, content)
-        if len(content) > limits.content_bytes or long.duration_s > limits.duration_s:
+        if limits.exceeded(len(content), long):
             return long
         return Whole(audio=pb.Audio(pcm=pb.PcmAudio(format=long.format, data=content)))
     if isinstance(audio, np.ndarray):
@@ -139,12 +148,7 @@ def load(audio: AudioInput, limits: UnaryLimits) -> Whole | Long:
         if size_bytes > limits.content_bytes:
             raise
     else:
-        decoded_bytes = long.duration_s * long.format.sample_rate_hz * long.format.channels * 4
-        if (
-            size_bytes > limits.content_bytes
-            or long.duration_s > limits.duration_s
-            or decoded_bytes > limits.decoded_bytes
-        ):
+        if limits.exceeded(size_bytes, long):
             return long
     if not isinstance(audio, bytes | bytearray | memoryview):
         content = Path(audio).read_bytes()
