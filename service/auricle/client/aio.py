@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing, closing
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -19,6 +19,7 @@ from auricle.client.options import ClassifyOptions, EmbedOptions, Encoding
 from auricle.client.outcome import Outcome
 from auricle.client.results import ClassifyResult, EmbedResult, ModelInfo, StreamEvent
 from auricle.client.retries import RetryPolicy, TimeLimit
+from auricle.client.sources import in_loop
 from auricle.client.streams import AnyChunks, open_chunks
 from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, grpc_calls
 from auricle.errors import UnavailableError
@@ -190,8 +191,9 @@ class AsyncClient:
         async def send() -> None:
             try:
                 await replying.write(call.first())
-                async for chunk in _in_loop(chunks):
-                    await replying.write(call.following(chunk))
+                async with aclosing(in_loop(chunks)) as source:
+                    async for chunk in source:
+                        await replying.write(call.following(chunk))
                 await replying.done_writing()
             except (grpc.RpcError, asyncio.InvalidStateError):
                 # The call has ended; the reader below learns why.
@@ -233,15 +235,3 @@ class AsyncClient:
             return grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
         settings = (*CHANNEL_OPTIONS, *self._tls.channel_options)
         return grpc.aio.secure_channel(self._target, self._tls.credentials(), options=settings)
-
-
-async def _in_loop(chunks: Iterable[Chunk] | AsyncIterable[Chunk]) -> AsyncIterator[Chunk]:
-    """Goes through chunks of either kind; one that blocks does so in a thread."""
-    if isinstance(chunks, AsyncIterable):
-        async for chunk in chunks:
-            yield chunk
-        return
-    iterator = iter(chunks)
-    # None is no chunk, so it can mark the end: a StopIteration cannot pass through a future.
-    while (item := await asyncio.to_thread(next, iterator, None)) is not None:
-        yield item
