@@ -1,9 +1,10 @@
-"""Where a stream's chunks come from: in order, a little ahead, and never to the harm of who left."""
+"""Where a stream's chunks come from: what a source raises, and one that never gives another."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import CancelledError
 from contextlib import aclosing
 from queue import Queue
 
@@ -11,10 +12,37 @@ import grpc
 import pytest
 
 from auricle import errors
+from auricle.client import AsyncClient
 from auricle.client.sources import in_loop
 from client_server import info, status
 
 PATIENCE_S = 5.0
+
+
+class UpstreamError(grpc.RpcError):
+    """What a source raises that is fed by another server."""
+
+
+@pytest.mark.timeout(2 * PATIENCE_S)
+@pytest.mark.parametrize("failure", [ZeroDivisionError, UpstreamError, asyncio.InvalidStateError, CancelledError])
+def test_what_the_chunks_raise_ends_the_stream_and_is_raised(client, failure):
+    def chunks():
+        yield bytes(100)
+        raise failure("the microphone broke")
+
+    with pytest.raises(failure, match="microphone"):
+        client.events("stream_embed", chunks(), sample_rate_hz=8000)
+
+
+@pytest.mark.parametrize("failure", [UpstreamError, asyncio.InvalidStateError, asyncio.CancelledError])
+async def test_what_async_chunks_raise_ends_the_stream_and_is_raised(port, failure):
+    async def chunks():
+        yield bytes(100)
+        raise failure("the microphone broke")
+
+    async with AsyncClient(f"127.0.0.1:{port}") as client, asyncio.timeout(PATIENCE_S):
+        with pytest.raises(failure, match="microphone"):
+            _ = [event async for event in client.stream_embed(chunks(), sample_rate_hz=8000)]
 
 
 def test_none_is_no_chunk_and_no_end(client):

@@ -132,12 +132,3 @@ def test_chunks_that_do_not_fit_are_refused(client, chunks, options, fragment):
 def test_a_file_has_its_own_format(client, wav):
     with pytest.raises(errors.OptionError, match="sample_rate_hz, channels given"):
         client.events("stream_embed", wav, sample_rate_hz=8000, channels=1)
-
-
-def test_what_the_chunks_raise_ends_the_stream_and_is_raised(client):
-    def chunks():
-        yield bytes(100)
-        raise ZeroDivisionError("the microphone broke")
-
-    with pytest.raises(ZeroDivisionError, match="microphone"):
-        client.events("stream_embed", chunks(), sample_rate_hz=8000)

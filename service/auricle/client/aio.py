@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, closing
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -188,17 +188,26 @@ class AsyncClient:
         outcome = Outcome(replying)
         own_failure: list[BaseException] = []
 
+        async def ended(step: Awaitable[None]) -> bool:
+            try:
+                await step
+            except (grpc.RpcError, asyncio.InvalidStateError, asyncio.CancelledError):
+                # The call has ended; the reader below learns why.
+                return True
+            return False
+
         async def send() -> None:
             try:
-                await replying.write(call.first())
                 async with aclosing(in_loop(chunks)) as source:
+                    if await ended(replying.write(call.first())):
+                        return
                     async for chunk in source:
-                        await replying.write(call.following(chunk))
-                await replying.done_writing()
-            except (grpc.RpcError, asyncio.InvalidStateError):
-                # The call has ended; the reader below learns why.
-                return
-            except Exception as error:
+                        if await ended(replying.write(call.following(chunk))):
+                            return
+                await ended(replying.done_writing())
+            except (Exception, asyncio.CancelledError) as error:
+                if sending.cancelling():
+                    raise
                 own_failure.append(error)
                 replying.cancel()
 
