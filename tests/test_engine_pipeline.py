@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import pytest
 
 import models
 from auricle.config import BatchSettings, Limits, SessionSettings
+from auricle.engine.cutter import Cutter, Segment
 from auricle.engine.decode import Block, Sound, SoundFormat, open_pcm
 from auricle.engine.graph import Graph
 from auricle.engine.options import Options
-from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Workers
+from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket
 from auricle.engine.plan import make_plan
 from auricle.engine.served import ServedModel
+from auricle.engine.workers import Workers
 from auricle.errors import AudioError, DeadlineError, InternalError
 from auricle.model.labels import Ranked
 
@@ -85,14 +87,15 @@ async def streamed(
     return [answer for part in answers for answer in part]
 
 
-async def fed(stream: Stream, data: bytes) -> list[Ticket]:
+async def fed(stream: Stream, data: bytes) -> AsyncIterator[Ticket]:
     """Feeds as a stream of messages does."""
-    return await stream.cut() if stream.hold(data) else []
+    if stream.hold(data):
+        async for ticket in stream.cut():
+            yield ticket
 
 
-async def settled(stream: Stream, tickets: Awaitable[Sequence[Ticket | Flushed]]) -> list[Answer]:
-    found = [ticket for ticket in await tickets if isinstance(ticket, Ticket)]
-    return [answer for ticket in found for answer in await stream.settle(ticket)]
+async def settled(stream: Stream, tickets: AsyncIterator[Ticket]) -> list[Answer]:
+    return [answer async for ticket in tickets for answer in await stream.settle(ticket)]
 
 
 def pieces_of(data: bytes, size: int) -> list[bytes]:
@@ -205,8 +208,8 @@ async def test_a_flush_begins_anew_and_counts_on(tmp_path: Path, serve: Opener, 
     plan = make_plan(model.graph, Options(kind="embedding", pooling="mean"), stream=True)
     with Stream(model, plan, FLOAT, workers=workers) as stream:
         before = await settled(stream, fed(stream, head))
-        flushed = await stream.flush()
-        assert await stream.flush() == [Flushed(2000)]
+        flushed = [item async for item in stream.flush()]
+        assert [item async for item in stream.flush()] == [Flushed(2000)]
         before += [answer for ticket in flushed[:-1] for answer in await stream.settle(ticket)]  # type: ignore[arg-type]
         after = await settled(stream, fed(stream, tail)) + await settled(stream, stream.finish())
         assert flushed[-1] == Flushed(2000)
@@ -241,9 +244,9 @@ async def test_a_split_sample_at_the_end_is_refused(
     model = serve(models.write_waveform(tmp_path / "w.onnx"))
     plan = make_plan(model.graph, Options(kind="embedding"), stream=True)
     with Stream(model, plan, FLOAT, workers=workers) as stream:
-        await fed(stream, noise(10) + b"\0\0\0")
+        assert not await settled(stream, fed(stream, noise(10) + b"\0\0\0"))
         with pytest.raises(AudioError, match="3 of 4 bytes") as caught:
-            await getattr(stream, place)()
+            await anext(getattr(stream, place)())
         assert caught.value.reason == "AUDIO_SPLIT_SAMPLE"
 
 
@@ -267,6 +270,46 @@ async def test_a_clip_of_more_segments_than_may_wait_is_answered_whole(
     answers = [await unary(model, workers, data, pooling="none") for model in (few, many)]
     assert len(answers[0]) == 112
     assert plain(answers[0]) == plain(answers[1])
+
+
+@pytest.mark.parametrize("way", [unary, streamed])
+async def test_no_more_segments_of_one_sound_wait_than_may_and_others_are_admitted(
+    tmp_path: Path, serve: Opener, workers: Workers, monkeypatch: pytest.MonkeyPatch, way: Callable[..., Any]
+) -> None:
+    model = serve(models.write_waveform(tmp_path / "w.onnx"), per_caller=4, max_waiting=5)
+    submit, take, waiting, taken = model.batcher.submit, Cutter.take, [0], [0]
+
+    def submit_(*args: Any) -> Any:
+        outcome = submit(*args)
+        waiting.append(model.batcher.waiting)
+        model.admit()
+        return outcome
+
+    def take_(cutter: Cutter, most: int) -> list[Segment]:
+        taken.append(most)
+        return take(cutter, most)
+
+    monkeypatch.setattr(model.batcher, "submit", submit_)
+    monkeypatch.setattr(Cutter, "take", take_)
+    data = noise(4000)
+    answers = await way(model, workers, [data] if way is streamed else data, pooling="none", hop_ns=1)
+    assert [answer.start_sample for answer in answers] == list(range(2401))
+    assert 0 < max(waiting) <= 4
+    assert max(taken) <= 4
+
+
+@pytest.mark.parametrize("length", [1000, 70000], ids=["on the loop", "in a thread"])
+@pytest.mark.parametrize("per_caller", [1, 3])
+async def test_a_stream_of_more_segments_than_may_wait_is_answered_whole(
+    tmp_path: Path, serve: Opener, workers: Workers, per_caller: int, length: int
+) -> None:
+    path = models.write_waveform(tmp_path / "w.onnx", segment={"length": length, "hop": 500, "raise_to_dbfs": -1})
+    few, many = serve(path, per_caller=per_caller), serve(path)
+    data = noise(90000)
+    whole = await unary(many, workers, data, pooling="none")
+    assert len(whole) > 40
+    for size in (4 * 12345, len(data)):
+        assert plain(await streamed(few, workers, pieces_of(data, size))) == plain(whole)
 
 
 @pytest.mark.parametrize("write", [models.write_nan, models.write_failing])
@@ -296,7 +339,7 @@ async def test_leaving_a_stream_withdraws_what_waits(tmp_path: Path, serve: Open
     model = serve(models.write_waveform(tmp_path / "w.onnx"), max_delay_s=60.0)  # so that nothing runs meanwhile
     plan = make_plan(model.graph, Options(kind="embedding"), stream=True)
     with Stream(model, plan, FLOAT, workers=workers) as stream:
-        tickets = await fed(stream, noise(2400))
+        tickets = [ticket async for ticket in fed(stream, noise(2400))]
         assert len(tickets) == 2
     assert all(ticket.outcome.cancelled() for ticket in tickets)
 

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from auricle.engine.pipeline import Workers
 from auricle.engine.priority import NICER, give_way
+from auricle.engine.workers import Workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
 

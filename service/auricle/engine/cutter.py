@@ -76,14 +76,32 @@ class Cutter:
         needed = (grid.start(self._next) + grid.samples) * self._sound.sample_rate_hz
         return max(0, needed // self._graph.bundle.audio.sample_rate_hz - self._fed)
 
+    @property
+    def ready(self) -> int:
+        """Segments that are complete and not taken yet."""
+        grid = self._grid
+        if grid.length is None:
+            return 0
+        complete = min(grid.whole(self._samples), (len(self._rows) - grid.length) // grid.hop + 1)
+        return max(0, complete - self._next)
+
     def feed(self, block: Block) -> list[Segment]:
-        """Takes whole sample frames of any number; gives the segments that they complete."""
+        """Takes whole sample frames of any number; gives the segments that they complete, however many."""
+        self.push(block)
+        return self.take(self.ready)
+
+    def push(self, block: Block) -> None:
+        """As ``feed``, and leaves the segments to ``take``."""
         begun = time.perf_counter()
         mono = frontend.pcm_to_mono(block, self._sound.encoding, self._sound.channels)
         self._fed += mono.size
-        if self.resamples:
-            mono = self._resample(mono)
-        segments = list(self._push(mono))
+        self._hear(self._resample(mono) if self.resamples else mono)
+        self.features_s += time.perf_counter() - begun
+
+    def take(self, most: int) -> list[Segment]:
+        """Cuts so many of the segments that are ready. All are to be taken before what comes next."""
+        begun = time.perf_counter()
+        segments = [self._cut() for _ in range(min(most, self.ready))]
         self.features_s += time.perf_counter() - begun
         return segments
 
@@ -127,7 +145,8 @@ class Cutter:
         if self._resampler:
             rest = self._resampler.finish()
             self.resample_s += time.perf_counter() - begun
-            segments += self._push(rest)
+            self._hear(rest)
+            segments += [self._cut() for _ in range(self.ready)]
         if self._samples:
             segments += self._last(force=force)
         self.features_s += time.perf_counter() - begun
@@ -157,20 +176,14 @@ class Cutter:
                 )
             yield self._cut()
 
-    def _push(self, wave: Floats) -> Iterator[Segment]:
-        """Takes samples at the model's rate; gives the whole segments that are complete with them."""
+    def _hear(self, wave: Floats) -> None:
+        """Takes samples at the model's rate."""
         if not wave.size:
             return
         self._samples += wave.size
         if self._level:
             self._level.feed(wave)
         self._append(wave)
-        grid = self._grid
-        if grid.length is None:
-            return
-        ready = grid.whole(self._samples)
-        while self._next < ready and len(self._rows) >= self._next * grid.hop + grid.length:
-            yield self._cut()
 
     def _append(self, wave: Floats) -> None:
         self._rows.append(self._features.feed(wave) if self._features else wave)

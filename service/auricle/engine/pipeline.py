@@ -6,22 +6,21 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from auricle.engine.batcher import Outcome, Outputs
 from auricle.engine.cutter import Cutter, Segment
 from auricle.engine.decode import Block, Sound, SoundFormat
 from auricle.engine.plan import HeadPlan, Plan, Value
-from auricle.engine.priority import give_way
 from auricle.engine.served import ServedModel
-from auricle.engine.session import cores
+from auricle.engine.workers import Workers
 from auricle.errors import AudioError
 from auricle.model.heads import Pool
 
-__all__ = ["Answer", "Flushed", "Stream", "Ticket", "Timing", "Workers"]
+__all__ = ["Answer", "Flushed", "Stream", "Ticket", "Timing"]
 
 T = TypeVar("T")
 
@@ -66,26 +65,12 @@ class Flushed(NamedTuple):
     end_sample: int
 
 
-class Workers:
-    """The thread pool for decoding and features; kernels release the GIL, so it is as wide as the machine."""
-
-    def __init__(self, count: int | None = None) -> None:
-        self._pool = ThreadPoolExecutor(count or cores(), thread_name_prefix="frontend", initializer=give_way)
-
-    async def call(self, work: Callable[[], T]) -> T:
-        """Runs ``work`` in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-    def close(self) -> None:
-        """Waits for what runs and ends the threads."""
-        self._pool.shutdown(cancel_futures=True)
-
-
 class Stream:
     """One sound on its way through one model.
 
-    ``cut``, ``flush`` and ``finish`` submit what ``hold`` was given; ``settle`` takes their tickets, in order, and
-    gives the answers. A context manager: leaving it withdraws what still waits.
+    ``cut``, ``flush`` and ``finish`` submit what ``hold`` was given, no more at a time than ``per_caller`` lets wait;
+    ``settle`` takes their tickets, in order, and gives the answers. A context manager: leaving it withdraws what still
+    waits.
 
     Args:
         model: leased by the caller for as long as the stream lives.
@@ -113,7 +98,7 @@ class Stream:
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._wanted_bytes = 0
-        self._open: set[asyncio.Future[Outcome]] = set()
+        self._open: deque[asyncio.Future[Outcome]] = deque()
         self._pools: list[Pool | None] = []
         self._epoch = -1
         self._batch = -1
@@ -154,7 +139,7 @@ class Stream:
         self._held_bytes += len(data)
         return self._held_bytes >= self._wanted_bytes
 
-    async def cut(self) -> list[Ticket]:
+    async def cut(self) -> AsyncGenerator[Ticket, None]:
         """Cuts and submits what is held."""
         sound = self._sound
         data = b"".join(self._held)
@@ -162,26 +147,33 @@ class Stream:
         self._held = [data[whole:]] if whole < len(data) else []
         self._held_bytes = len(data) - whole
         if not whole:
-            return []
-        block = memoryview(data)[:whole]
+            return
+        cutter, share = self._cutter, self._model.settings.per_caller
         samples = whole // sound.frame_bytes * sound.channels
-        tickets = self._submit(await self._work(lambda: self._cutter.feed(block), samples))
-        self._wanted_bytes = sound.frame_bytes * min(self._cutter.missing_frames, round(HELD_S * sound.sample_rate_hz))
-        return tickets
+        await self._work(partial(cutter.push, memoryview(data)[:whole]), samples, self._inline_samples)
+        while count := min(cutter.ready, share):
+            async for ticket in self._submit(await self._work(partial(cutter.take, count), count * cutter.end_samples)):
+                yield ticket
+        self._wanted_bytes = sound.frame_bytes * min(cutter.missing_frames, round(HELD_S * sound.sample_rate_hz))
 
-    async def flush(self) -> list[Ticket | Flushed]:
+    async def flush(self) -> AsyncGenerator[Ticket | Flushed, None]:
         """Forces the pending sound out and begins the grid anew."""
-        tickets = await self.cut()
-        self._check_split("a flush")
+        async for ticket in self._end(self._cutter.flush, "a flush"):
+            yield ticket
         self._wanted_bytes = 0
-        tickets += self._submit(await self._work(self._cutter.flush, self._cutter.end_samples))
-        return [*tickets, Flushed(self._cutter.samples)]
+        yield Flushed(self._cutter.samples)
 
-    async def finish(self) -> list[Ticket]:
+    async def finish(self) -> AsyncGenerator[Ticket, None]:
         """Ends the sound. AudioError where it ends inside a sample."""
-        tickets = await self.cut()
-        self._check_split("the end of the stream")
-        return tickets + self._submit(await self._work(self._cutter.finish, self._cutter.end_samples))
+        async for ticket in self._end(self._cutter.finish, "the end of the stream"):
+            yield ticket
+
+    async def _end(self, end: Callable[[], list[Segment]], place: str) -> AsyncGenerator[Ticket, None]:
+        async for ticket in self.cut():
+            yield ticket
+        self._check_split(place)
+        async for ticket in self._submit(await self._work(end, self._cutter.end_samples, self._inline_samples)):
+            yield ticket
 
     async def settle(self, ticket: Ticket) -> list[Answer]:
         """Waits for a ticket's outcome and gives one answer a head: its own values, or the pool so far."""
@@ -201,18 +193,20 @@ class Stream:
         ended = False
 
         def advance() -> bool:
-            while len(cut) < share:
+            while True:
+                cut.extend(self._cutter.take(share - len(cut)))
+                if len(cut) >= share:
+                    return False
                 block = self._next_block(blocks)
                 if block is None:
                     cut.extend(self._cutter.finish())
                     return True
-                cut.extend(self._cutter.feed(block))
-            return False
+                self._cutter.push(block)
 
         samples = math.inf if sound.stored_samples is None else max(sound.stored_samples, self._cutter.end_samples)
         while True:
             if not cut and not ended:
-                ended = await self._work(advance, samples)
+                ended = await self._work(advance, samples, self._inline_samples)
             while cut and len(waiting) < share:
                 waiting.append(self._submit_one(cut.popleft()))
             if not waiting:
@@ -227,7 +221,7 @@ class Stream:
 
     async def _outputs(self, ticket: Ticket) -> Outputs:
         outcome = await ticket.outcome
-        self._open.discard(ticket.outcome)
+        self._waits()
         self._count(outcome)
         return outcome.outputs
 
@@ -254,17 +248,38 @@ class Stream:
     def _pool_answer(self, head: HeadPlan, pool: Pool, last: Segment) -> Answer:
         return Answer(head, self._epoch, last.end_sample, head.finish(pool.value()))
 
-    def _submit(self, segments: list[Segment]) -> list[Ticket]:
-        return [self._submit_one(segment) for segment in segments]
+    async def _submit(self, segments: list[Segment]) -> AsyncGenerator[Ticket, None]:
+        """Submits segments as there is room for them."""
+        share = self._model.settings.per_caller
+        at = 0
+        while at < len(segments):
+            while self._waits() >= share:
+                await asyncio.wait([self._open[0]])
+            room = share - len(self._open)
+            for ticket in [self._submit_one(segment) for segment in segments[at : at + room]]:
+                yield ticket
+            at += room
+
+    def _waits(self) -> int:
+        """Segments that wait, from the first on that has not run."""
+        while self._open and self._open[0].done():
+            self._open.popleft()
+        return len(self._open)
 
     def _submit_one(self, segment: Segment) -> Ticket:
         outcome = self._model.batcher.submit(self, segment.rows, self._plan.outputs, self._deadline)
-        self._open.add(outcome)
+        self._open.append(outcome)
         return Ticket(segment, outcome)
 
-    async def _work(self, work: Callable[[], T], samples: float) -> T:
+    @property
+    def _inline_samples(self) -> int:
+        """Samples of a sound that are cut here and not in a thread."""
+        if not self._cutter.resamples:
+            return INLINE_SAMPLES
+        return INLINE_RESAMPLED if self._cutter.designed else 0
+
+    async def _work(self, work: Callable[[], T], samples: float, limit: int = INLINE_SAMPLES) -> T:
         """Runs work that goes over so many samples: here where that is over before a thread would begin."""
-        limit = (INLINE_RESAMPLED if self._cutter.designed else 0) if self._cutter.resamples else INLINE_SAMPLES
         if samples <= limit:
             return work()
         return await self._workers.call(work)

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 from auricle.config import Limits
 from auricle.engine.options import Options
-from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Timing, Workers
+from auricle.engine.pipeline import Answer, Flushed, Stream, Ticket, Timing
 from auricle.engine.plan import Plan, make_plan
 from auricle.engine.repository import Repository
 from auricle.engine.served import ServedModel
+from auricle.engine.workers import Workers
 from auricle.errors import InvalidArgumentError, ProtocolError
 from auricle.model.heads import HeadKind
 from auricle.serve import wire
@@ -209,16 +210,16 @@ class Api:
                 audio = request.audio
                 for start in range(0, len(audio), piece_bytes):
                     if stream.hold(audio[start : start + piece_bytes]):
-                        for ticket in await stream.cut():
+                        async for ticket in stream.cut():
                             await queue.put(ticket)
             elif payload == "flush":
-                for item in await stream.flush():
+                async for item in stream.flush():
                     await queue.put(item)
             elif payload == "config":
                 raise ProtocolError("config came twice; open a new stream for another one", field="config")
             else:
                 raise ProtocolError("the message is empty; send audio or flush", field="payload")
-        for ticket in await stream.finish():
+        async for ticket in stream.finish():
             await queue.put(ticket)
 
     async def _config(

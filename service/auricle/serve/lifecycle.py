@@ -10,9 +10,9 @@ from types import TracebackType
 import structlog
 
 from auricle.config import ServerSettings
-from auricle.engine.pipeline import Workers
 from auricle.engine.repository import Repository
 from auricle.engine.session import providers
+from auricle.engine.workers import Workers
 from auricle.model.bundled import bundled_dir
 from auricle.serve.admission import Admission
 from auricle.serve.api import Api

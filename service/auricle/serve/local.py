@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from auricle.config import BatchSettings, Limits, SessionSettings
-from auricle.engine.pipeline import Workers
 from auricle.engine.repository import Repository
+from auricle.engine.workers import Workers
 from auricle.errors import AuricleError, DeadlineError
 from auricle.model.bundled import bundled_dir
 from auricle.serve.api import Api

@@ -18,9 +18,10 @@ from google.protobuf import duration_pb2
 
 from auricle.config import AdmissionSettings, Limits, ServerSettings, SessionSettings
 from auricle.engine.graph import Graph
-from auricle.engine.pipeline import Timing, Workers
+from auricle.engine.pipeline import Timing
 from auricle.engine.plan import default_grid
 from auricle.engine.repository import Repository
+from auricle.engine.workers import Workers
 from auricle.errors import InvalidArgumentError
 from auricle.serve.admission import Admission
 from auricle.serve.api import Api

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from auricle.config import Limits
 from auricle.engine.decode import Sound, SoundFormat, open_at_once, open_content, open_pcm
 from auricle.engine.options import Options, VectorType
-from auricle.engine.pipeline import Answer, Timing, Workers
+from auricle.engine.pipeline import Answer, Timing
 from auricle.engine.plan import Plan
 from auricle.engine.served import ServedModel
+from auricle.engine.workers import Workers
 from auricle.errors import AudioError, OptionError
 from auricle.model.heads import Head, Pooling
 from auricle.model.labels import Ranked
