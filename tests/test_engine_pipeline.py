@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -333,6 +336,39 @@ async def test_a_deadline_that_has_passed_costs_no_inference(tmp_path: Path, ser
         with pytest.raises(DeadlineError):
             await stream.answer(open_pcm(FLOAT, noise(1600), Limits()))
         assert stream.segments == 0
+
+
+@pytest.mark.parametrize("why", ["deadline", "gone"])
+async def test_nothing_is_decoded_for_a_caller_who_waits_no_longer(
+    tmp_path: Path, serve: Opener, workers: Workers, why: str
+) -> None:
+    model = serve(models.write_whole_clip(tmp_path / "w.onnx"))
+    plan = make_plan(model.graph, Options(kind="embedding"), stream=False)
+    deadline = time.monotonic() + 0.05 if why == "deadline" else math.inf
+    loop, begun, left = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    asked = 0
+
+    def blocks() -> Iterator[Block]:
+        nonlocal asked
+        for _ in range(9):
+            asked += 1
+            if why == "gone":
+                loop.call_soon_threadsafe(begun.set)
+                assert left.wait(20)
+            while why == "deadline" and time.monotonic() < deadline:
+                pass
+            yield noise(100)
+
+    with Stream(model, plan, FLOAT, workers=workers, deadline=deadline) as stream:
+        answer = asyncio.create_task(stream.answer(Sound(FLOAT, blocks())))
+        if why == "gone":
+            await begun.wait()
+            answer.cancel()
+        with pytest.raises(DeadlineError if why == "deadline" else asyncio.CancelledError):
+            await answer
+    left.set()
+    await asyncio.to_thread(workers.close)
+    assert asked <= 1
 
 
 async def test_leaving_a_stream_withdraws_what_waits(tmp_path: Path, serve: Opener, workers: Workers) -> None:

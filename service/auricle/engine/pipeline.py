@@ -17,7 +17,7 @@ from auricle.engine.decode import Block, Sound, SoundFormat
 from auricle.engine.plan import HeadPlan, Plan, Value
 from auricle.engine.served import ServedModel
 from auricle.engine.workers import Workers
-from auricle.errors import AudioError
+from auricle.errors import AudioError, CancelledError, DeadlineError
 from auricle.model.heads import Pool
 
 __all__ = ["Answer", "Flushed", "Stream", "Ticket", "Timing"]
@@ -102,6 +102,7 @@ class Stream:
         self._pools: list[Pool | None] = []
         self._epoch = -1
         self._batch = -1
+        self._left = False
         self._timing = Timing()
         self.segments = 0
 
@@ -109,6 +110,7 @@ class Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._left = True
         for outcome in self._open:
             outcome.cancel()
 
@@ -285,6 +287,11 @@ class Stream:
         return await self._workers.call(work)
 
     def _next_block(self, blocks: Iterator[Block]) -> Block | None:
+        # Looked at in a thread, which nothing else would stop.
+        if self._left:
+            raise CancelledError("the caller went away while its sound was decoded")
+        if time.monotonic() >= self._deadline:
+            raise DeadlineError("the deadline passed while the sound was decoded")
         begun = time.perf_counter()
         block = next(blocks, None)
         self._timing.decode_s += time.perf_counter() - begun
