@@ -88,6 +88,9 @@ async def test_models_are_loaded_swapped_and_drained_as_files_change(tmp_path: P
         (models_dir / "tiny" / "9.onnx").unlink()
         (models_dir / "labels.onnx").unlink()
         await becomes(server.channel, "auricle.model/labels", health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await health(server.channel, "auricle.model/labels")
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         await server.server.repository.refresh()
 
         request = pb.EmbedRequest(model=pb.ModelSelector(name="tiny"), audio=pcm(noise(1.0)))

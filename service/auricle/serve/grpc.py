@@ -158,13 +158,23 @@ class _ModelService(rpc.ModelServiceServicer):
         return await self._calls.one(context, self._api.get_model(request))
 
 
+class _Health(health.aio.HealthServicer):
+    """The protocol keeps SERVICE_UNKNOWN for those who watch; who asks about a model that is gone gets NOT_FOUND."""
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:  # noqa: N802
+        reply = await super().Check(request, context)
+        if reply.status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+            await context.abort(grpc.StatusCode.NOT_FOUND)
+        return reply
+
+
 class GrpcServer:
     """Serves an Api. ``start`` binds and listens; ``stop`` drains."""
 
     def __init__(self, api: Api, admission: Admission, settings: ServerSettings) -> None:
         self._calls = Calls()
         self._settings = settings
-        self._health = health.aio.HealthServicer()
+        self._health = _Health()
         self._models: set[str] = set()
         self._server = grpc.aio.server(options=options(settings))
         self._server.add_generic_rpc_handlers((_AudioService(api, admission, self._calls),))
