@@ -102,3 +102,14 @@ def test_windows_line_ends_and_a_byte_order_mark_are_no_part_of_a_label(tmp_path
         LabelFileMd(path)
     with pytest.raises(FileNotFoundError, match=r"gone\.txt"):
         LabelFileMd(tmp_path / "gone.txt")
+
+
+def test_label_files_of_one_name_are_refused_unless_they_are_the_same(tmp_path: Path) -> None:
+    (tmp_path / "de").mkdir()
+    english = text_file(tmp_path, "labels.txt", "dog\ncat\nbird\n")
+    german = text_file(tmp_path, "de/labels.txt", "Hund\nKatze\nVogel\n")
+    with pytest.raises(ValueError, match=f"{english} and {german} have one name"):
+        MetadataWriter.create_for_inference(model(tmp_path), 16000, 1, [english, german])
+    german.write_bytes(english.read_bytes())
+    populated = MetadataWriter.create_for_inference(model(tmp_path), 16000, 1, [english, german]).populate()
+    assert [name for name, _ in scores_of(populated, 0.75, 0.5, 0.25)] == ["dog", "cat", "bird"]

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
 from auricle.errors import BundleError
 from auricle.model.calibration import Row, parse_calibration_csv
 
-__all__ = ["parse_calibration", "parse_labels", "read_calibration", "read_file", "read_labels"]
+__all__ = ["parse_calibration", "parse_labels", "read_calibration", "read_file", "read_files", "read_labels"]
 
 
 def read_file(path: str | PathLike[str]) -> bytes:
     """The content of a file. OSError where it is not there."""
     return Path(path).read_bytes()
+
+
+def read_files(paths: Iterable[str | PathLike[str]]) -> dict[str, bytes]:
+    """Contents by name, which is all that metadata says of a file. OSError where one is not there.
+
+    Raises ValueError: two files of one name that are not the same.
+    """
+    found: dict[str, tuple[Path, bytes]] = {}
+    for path in map(Path, paths):
+        content = read_file(path)
+        first, there = found.setdefault(path.name, (path, content))
+        if there != content:
+            raise ValueError(f"{first} and {path} have one name, which is all that metadata keeps; rename one of them")
+    return {name: content for name, (_, content) in found.items()}
 
 
 def read_labels(path: str | PathLike[str]) -> tuple[str, ...]:

@@ -6,14 +6,13 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from msgspec import structs
 
 from auricle.errors import BundleError
 from auricle.metadata.bundling import bundle_of, heads_of, view_of
-from auricle.metadata.files import read_file
+from auricle.metadata.files import read_files
 from auricle.metadata.metadata_info import GeneralMd, InputAudioTensorMd, OutputMd
 from auricle.metadata.onnxfile import VIEW_KEY, OnnxFile
 from auricle.metadata.view import ModelMetadata, SubgraphMetadata, TensorMetadata, dump_view, pack_view, parse_view
@@ -43,8 +42,8 @@ class BaseWriter(ABC):
         bundle: fields of the bundle that the view has no place for: ``features``, ``segment``, ``input``, ``task``
             and ``heads`` (see docs/bundle.md). None is right for a model that takes the waveform.
 
-    Raises ValueError: no ONNX model, more inputs than one, or metadata that does not follow the schema or fit the
-    model. Where it is about a file, the message names it.
+    Raises ValueError: no ONNX model, more inputs than one, metadata that does not follow the schema or fit the
+    model, or two files of one name that are not the same. Where it is about a file, the message names it.
     """
 
     default_kind: ClassVar[str] = "classification"
@@ -67,7 +66,7 @@ class BaseWriter(ABC):
         if len(self._model.inputs) != 1:
             names = [tensor.name for tensor in self._model.inputs]
             raise ValueError(f"the model takes {names}; a bundle has exactly one input")
-        self._files = {Path(path).name: read_file(path) for path in associated_files or ()}
+        self._files = read_files(associated_files or ())
         self._kinds = dict(head_kinds or {})
         there = self._model.property(METADATA_KEY)
         old: Mapping[str, Any] = {} if there is None else json.loads(there)
