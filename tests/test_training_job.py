@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,14 @@ def test_the_same_seed_gives_the_same_file(data: Path, backbone: Path, tmp_path:
     for out in files:
         run(Job(data=data, out=out, backbone=str(backbone)))
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_what_training_made_can_be_trained_on(data: Path, backbone: Path, tmp_path: Path) -> None:
+    made = [backbone, *(tmp_path / f"{number}.onnx" for number in range(3))]
+    for before, out in pairwise(made):
+        assert run(Job(data=data, out=out, backbone=str(before))).accuracy == 1.0
+    graph = Graph(made[-1], SessionSettings())
+    assert [head.spec.name for head in graph.heads] == ["embedding", "scores"]
 
 
 def test_a_held_out_speaker_is_all_that_is_tested(data: Path, backbone: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ __all__ = ["HeadFitting", "Linear", "attach", "choose_head", "embeddings", "fit_
 
 Floats = NDArray[np.float32]
 
-# The classifier's head and its tensor.
-HEAD, SCORES = "scores", "auricle_train.scores"
+# The classifier's head, and what its tensors' names begin with.
+HEAD, PREFIX = "scores", "auricle_train"
 # Adam's usual constants.
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -161,24 +162,35 @@ def attach(
 
     model = onnx.load(backbone)
     tensor = head.spec.tensor
-    names = [f"auricle_train.{part}" for part in ("kernel", "bias")]
-    for name, array in zip(names, (linear.kernel, linear.bias), strict=True):
+    prefix = _free_prefix(model.graph)
+    kernel, bias, flat, floats, logits, scores = (
+        f"{prefix}.{part}" for part in ("kernel", "bias", "flat", "float", "logits", "scores")
+    )
+    for name, array in ((kernel, linear.kernel), (bias, linear.bias)):
         model.graph.initializer.append(numpy_helper.from_array(array, name))
     # Only a first axis that is the batch can be kept; a bare vector becomes a batch of one.
     axis = 1 if graph.layout.has_batch else 0
     model.graph.node.extend(
         [
-            helper.make_node("Flatten", [tensor], ["auricle_train.flat"], axis=axis),
-            helper.make_node("Cast", ["auricle_train.flat"], ["auricle_train.float"], to=TensorProto.FLOAT),
-            helper.make_node("Gemm", ["auricle_train.float", *names], ["auricle_train.logits"]),
-            helper.make_node("Softmax", ["auricle_train.logits"], [SCORES], axis=1),
+            helper.make_node("Flatten", [tensor], [flat], axis=axis),
+            helper.make_node("Cast", [flat], [floats], to=TensorProto.FLOAT),
+            helper.make_node("Gemm", [floats, kernel, bias], [logits]),
+            helper.make_node("Softmax", [logits], [scores], axis=1),
         ]
     )
     batch = "batch" if graph.batches else 1
     shape = [batch, linear.bias.size]
-    model.graph.output.append(helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, shape))
-    scores = HeadSpec(name=HEAD, tensor=SCORES, kind="classification", labels=tuple(labels))
-    bundle = msgspec.structs.replace(graph.bundle, task="audio-classification", heads=(head.spec, scores))
+    model.graph.output.append(helper.make_tensor_value_info(scores, TensorProto.FLOAT, shape))
+    classifier = HeadSpec(name=HEAD, tensor=scores, kind="classification", labels=tuple(labels))
+    bundle = msgspec.structs.replace(graph.bundle, task="audio-classification", heads=(head.spec, classifier))
     # What else was said of the backbone is not true of the classifier.
     del model.metadata_props[:]
     return with_bundle(model.SerializeToString(deterministic=True), bundle), bundle
+
+
+def _free_prefix(graph: Any) -> str:
+    """A beginning that no tensor's name has: a backbone may be a classifier that was made here."""
+    taken = {each.name.split(".")[0] for each in (*graph.initializer, *graph.input)}
+    taken |= {name.split(".")[0] for node in graph.node for name in node.output}
+    names = (f"{PREFIX}_{number}" if number > 1 else PREFIX for number in count(1))
+    return next(name for name in names if name not in taken)
