@@ -225,6 +225,22 @@ async def test_a_second_signal_ends_the_grace_period(tmp_path: Path) -> None:
     process.stderr.close()
 
 
+async def test_sigterm_while_models_load_ends_that_after_the_model_at_hand(tmp_path: Path) -> None:
+    for number in range(6):
+        write_embedder(tmp_path / f"tiny-{number}.onnx")
+    process = start_process(tmp_path, tmp_path / "port", "--no-bundled")
+    assert process.stderr is not None
+    while json.loads(await asyncio.to_thread(process.stderr.readline))["event"] != "model loaded":
+        pass
+    process.send_signal(signal.SIGTERM)
+    rest = [json.loads(line)["event"] for line in await asyncio.to_thread(process.stderr.readlines)]
+    assert await asyncio.to_thread(process.wait, 60) == 0
+    process.stderr.close()
+    assert "serving" not in rest
+    assert rest.count("model loaded") < 5
+    assert not (tmp_path / "port").exists()
+
+
 async def test_a_call_that_names_no_model_gets_the_only_one_that_can_answer_it(tmp_path: Path) -> None:
     write_embedder(tmp_path / "tiny.onnx")
     async with live_server(tmp_path, bundled=True) as server:

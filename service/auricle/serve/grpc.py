@@ -185,7 +185,7 @@ class GrpcServer:
         self.port = 0
 
     async def start(self) -> None:
-        """Binds and serves. UnavailableError where the address cannot be had."""
+        """Binds and serves. UnavailableError where the address cannot be had, OptionError for a bad TLS file."""
         listen = self._settings.listen
         try:
             self.port = bind(self._server, listen, self._settings.tls)
@@ -194,9 +194,9 @@ class GrpcServer:
             raise UnavailableError(
                 f"cannot listen on {listen}; is the port taken, or the address none of ours?"
             ) from error
-        await self._server.start()
         await self._health.set(MODEL_SERVICE, health_pb2.HealthCheckResponse.SERVING)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
 
     async def show_models(self, models: Mapping[str, bool]) -> None:
         """Sets the health of each model, and of the audio service, which needs a healthy one at least."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
@@ -57,12 +58,13 @@ class Server:
             # Loading warms each model up: the port opens when the first call will be as fast as the next.
             await self.repository.refresh()
             await asyncio.to_thread(give_memory_back)
+            await self._grpc.show_models(self.repository.health())
             await self._grpc.start()
         except BaseException:
+            await self._grpc.stop()
             await self.repository.close()
             self._workers.close()
             raise
-        await self._grpc.show_models(self.repository.health())
         if settings.watch:
             self._watching = asyncio.create_task(self.repository.watch())
         self._announce()
@@ -121,15 +123,30 @@ class Server:
 
 
 async def serve(settings: ServerSettings) -> None:
-    """Serves until SIGTERM or SIGINT, then drains; a second signal cuts the grace period short."""
+    """Serves until SIGTERM or SIGINT, then drains; a second signal cuts the grace period short.
+
+    One that comes while models load ends that after the model at hand.
+    """
+    stop, serving = asyncio.Event(), False
+    task = asyncio.current_task()
+    assert task is not None
+    _on_signal(task.cancel)
+    try:
+        async with Server(settings) as server:
+            serving = True
+            _on_signal(stop.set)
+            await stop.wait()
+            _on_signal(server.hurry)
+    except asyncio.CancelledError:
+        if serving:
+            raise
+        structlog.get_logger().info("stopped before it served")
+
+
+def _on_signal(act: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
     for number in SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-    async with Server(settings) as server:
-        await stop.wait()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, server.hurry)
+        loop.add_signal_handler(number, act)
 
 
 def run(settings: ServerSettings) -> None:
