@@ -85,3 +85,20 @@ def test_the_picture_is_a_png_that_is_wider_with_curves(history: History | None,
     width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     assert content.startswith(b"\x89PNG")
     assert (width > 2 * height) is (history is not None)
+
+
+def test_the_picture_of_many_classes_is_no_larger_than_one_can_look_at(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs the extra train")
+    scores = np.eye(100, dtype=np.float32)
+    labels = [f"class {number}" for number in range(100)]
+    picture(make_report(labels, labels, np.arange(100), scores), tmp_path / "report.png")
+    content = (tmp_path / "report.png").read_bytes()
+    # 20 inches of 120 dots, in which nothing is written between the cells.
+    assert (int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")) == (2400, 2400)
+    assert len(content) < 100_000
+
+
+def test_the_picture_takes_any_label(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs the extra train")
+    picture(make_report(["a$\\foo$", "\u72ac"], FILES, WANTED, SCORES), tmp_path / "report.png")
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")

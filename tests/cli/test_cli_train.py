@@ -48,6 +48,21 @@ def test_it_trains_prints_and_writes_a_report(data: Path, tmp_path: Path) -> Non
     assert (report / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_report_that_fails_does_not_hide_the_model(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("auricle.training.report_page.picture", broken)
+    backbone, out = models.write_waveform(tmp_path / "b.onnx"), tmp_path / "m" / "levels.onnx"
+    flags = ["--out", str(out), "--backbone", str(backbone), "--report", str(tmp_path / "r")]
+    ran = CliRunner().invoke(train, [str(data), *flags])
+    assert isinstance(ran.exception, MemoryError)
+    assert f"{out} is ready" in ran.output
+    assert out.is_file()
+
+
 def test_json_is_one_line_with_the_confusion(data: Path, tmp_path: Path) -> None:
     backbone, out = models.write_waveform(tmp_path / "b.onnx"), tmp_path / "levels.onnx"
     flags = ["--out", str(out), "--backbone", str(backbone), "--group-pattern", "^(.)_", "--hold-out", "b", "--json"]

@@ -165,8 +165,6 @@ def train(
     fitting = replace(Fitting(seed=seed), **({"epochs": epochs} if epochs is not None else {}))
     with _bar() as progress:
         made = run(Job(data=data, out=out, held_out=hold_out, fitting=fitting, **wanted), progress)
-    if report is not None:
-        _write(made, report)
     if as_json:
         print_json(
             {
@@ -182,6 +180,9 @@ def train(
     else:
         click.echo(made.text())
         click.echo(f"{out} is ready; `auricle serve --models {out.parent}` serves it")
+    # Last: whatever becomes of it, the model is there.
+    if report is not None:
+        _write(made, report)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ STYLE = (
     "table{border-collapse:collapse;margin:1em 0}"
 )
 WIDTH, HEIGHT, MARGIN = 500, 200, 20
+# Inches of the picture's matrix, and how many classes it has room to name.
+LONGEST_SIDE, MOST_NAMED = 20.0, 60
 
 
 def page(report: Report) -> str:
@@ -47,27 +50,29 @@ def page(report: Report) -> str:
 def picture(report: Report, path: Path) -> None:
     """Draws the confusion matrix, and the curves where there are any, into a PNG file.
 
+    Of more than `MOST_NAMED` classes the matrix has the colours alone, without names and counts.
+
     ImportError: matplotlib, of the extra ``train``, is not installed.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    side = max(3.5, 1.5 + 0.5 * len(report.labels))
+    side = min(max(3.5, 1.5 + 0.5 * len(report.labels)), LONGEST_SIDE)
     drawn = report.history is not None and len(report.history.loss) > 1
     figure = Figure(figsize=(side + (10 if drawn else 0), side), layout="constrained")
     widths = [side, 5, 5] if drawn else [side]
     matrix, *others = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     shares = report.confusion / np.maximum(1, report.confusion.sum(1, keepdims=True))
     matrix.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    places = range(len(report.labels))
-    matrix.set_xticks(places, report.labels, rotation=90)
-    matrix.set_yticks(places, report.labels)
+    named = len(report.labels) <= MOST_NAMED
+    places, names = (range(len(report.labels)), report.labels) if named else ((), ())
+    # A label is what somebody called a folder: a $ in it begins no formula.
+    matrix.set_xticks(places, names, rotation=90, parse_math=False)
+    matrix.set_yticks(places, names, parse_math=False)
     matrix.set(xlabel="said", ylabel="true")
-    for (row, column), count in np.ndenumerate(report.confusion):
-        if count:
-            matrix.text(
-                column, row, str(count), ha="center", va="center", color="w" if shares[row, column] > 0.5 else "k"
-            )
+    for row, column in zip(*np.nonzero(report.confusion), strict=True) if named else ():
+        count, colour = str(report.confusion[row, column]), "w" if shares[row, column] > 0.5 else "k"
+        matrix.text(column, row, count, ha="center", va="center", color=colour)
     if report.history is not None and drawn:
         for axes, (title, lines) in zip(others, _lines(report.history).items(), strict=True):
             for name, values in lines.items():
@@ -76,7 +81,10 @@ def picture(report: Report, path: Path) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend()
     figure.suptitle(report.title())
-    figure.savefig(path, dpi=120)
+    with warnings.catch_warnings():
+        # The page has what matplotlib's own font has no letters for.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(path, dpi=120)
 
 
 def _lines(history: History) -> dict[str, dict[str, Sequence[float]]]:
@@ -116,5 +124,8 @@ def _cells(row: NDArray[np.int64], right: int) -> str:
 
 
 def _cell(value: int, total: int, right: bool) -> str:
+    if not value:
+        # Of many classes nearly every cell.
+        return "<td></td>"
     hue = "60,140,60" if right else "200,60,60"
-    return f'<td style="background:rgba({hue},{value / max(1, total):.2f})">{value or ""}</td>'
+    return f'<td style="background:rgba({hue},{value / total:.2f})">{value}</td>'
