@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from io import BytesIO
 
 import numpy as np
@@ -115,8 +117,10 @@ def test_pcm_that_contradicts_itself_is_refused():
         Pcm(np.zeros(3, np.int16), 8000, channels=2)
     with pytest.raises(errors.OptionError, match="shape"):
         Pcm(np.zeros((1, 2, 3), np.int16), 8000)
-    with pytest.raises(errors.OptionError, match="sample_rate_hz is -1"):
+    with pytest.raises(errors.OptionError, match=r"sample_rate_hz must be a whole number from 1 .* but is -1"):
         Pcm(np.zeros(3, np.int16), -1)
+    with pytest.raises(errors.OptionError, match=r"channels must be .* but is 0"):
+        Pcm(b"", 8000, channels=0, encoding="s16le")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +131,37 @@ def test_an_unknown_choice_is_refused_before_anything_is_sent(client, toy, sampl
     with pytest.raises(errors.OptionError, match=str(next(iter(options.values())))):
         client.call("embed", Pcm(samples, RATE_HZ), **options)
     assert toy.calls == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "fits"),
+    [
+        ("max_results", 1 << 31, "a whole number from -1 to 2147483647"),
+        ("max_results", 1.5, "a whole number"),
+        ("max_results", True, "a whole number"),
+        ("score_threshold", math.nan, "-inf to inf"),
+        ("score_threshold", "0.5", "-inf to inf"),
+        ("hop_s", 1e19, "1e-09 to 315576000000"),
+        ("hop_s", math.inf, "1e-09 to 315576000000"),
+        ("hop_s", 0.0, "1e-09 to 315576000000"),
+        ("segment_length_s", -1, "1e-09 to 315576000000"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_before_anything_is_sent(client, toy, samples, option, value, fits):
+    with pytest.raises(
+        errors.OptionError, match=rf"^{option} must be {fits}.*, but is {re.escape(str(value))}$"
+    ) as caught:
+        client.call("classify", Pcm(samples, RATE_HZ), **{option: value})
+    assert caught.value.field == f"options.{option}"
+    assert toy.calls == []
+
+
+def test_numbers_at_the_ends_of_their_ranges_are_sent(client, toy, samples):
+    ends = {"max_results": np.int64((1 << 31) - 1), "score_threshold": -math.inf, "hop_s": 315_576_000_000.0}
+    client.call("classify", Pcm(samples, RATE_HZ), segment_length_s=1e-9, **ends)
+    options = toy.requests[-1].options
+    assert (options.max_results, options.score_threshold) == ((1 << 31) - 1, -math.inf)
+    assert (options.hop.seconds, options.segment_length.nanos) == (315_576_000_000, 1)
 
 
 def test_an_unknown_option_is_a_type_error(client, samples):

@@ -230,5 +230,4 @@ def _long_pcm(pcm: Pcm, content: bytes) -> Long:
         for start in range(0, len(content), CHUNK_BYTES):
             yield content[start : start + CHUNK_BYTES]
 
-    # A rate of 0 is refused by the server, in its words.
-    return Long(format=wire, chunks=chunks, duration_s=frames / (wire.sample_rate_hz or 1))
+    return Long(format=wire, chunks=chunks, duration_s=frames / wire.sample_rate_hz)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Literal, TypedDict, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 Encoding = Literal["s16le", "f32le", "mulaw", "alaw"]
 Pooling = Literal["none", "mean", "max"]
@@ -49,6 +51,10 @@ _VECTOR_TYPES: Mapping[str, pb.VectorType] = {
     "int8": pb.VECTOR_TYPE_INT8,
     "float16": pb.VECTOR_TYPE_FLOAT16,
 }
+# What the fields of the messages hold; a Duration ten thousand years.
+_MOST_INT32 = (1 << 31) - 1
+_MOST_UINT32 = (1 << 32) - 1
+_LONGEST_S = 315_576_000_000.0
 
 
 class _CommonOptions(TypedDict, total=False):
@@ -106,7 +112,7 @@ def embed_options(
     segment_length_s: float | None = None,
     heads: Sequence[str] = (),
 ) -> pb.EmbedOptions:
-    """Builds the message; see `EmbedOptions`. Raises OptionError for a name that is no choice."""
+    """Builds the message; see `EmbedOptions`. Raises OptionError for a name or a number that is no choice."""
     return pb.EmbedOptions(
         l2_normalize=l2_normalize,
         vector_type=choice("vector_type", vector_type, _VECTOR_TYPES),
@@ -130,10 +136,10 @@ def classify_options(
     heads: Sequence[str] = (),
     include_embeddings: bool = False,
 ) -> pb.ClassifyOptions:
-    """Builds the message; see `ClassifyOptions`. Raises OptionError for a name that is no choice."""
+    """Builds the message; see `ClassifyOptions`. Raises OptionError for a name or a number that is no choice."""
     return pb.ClassifyOptions(
-        max_results=max_results,
-        score_threshold=score_threshold,
+        max_results=_number("max_results", max_results, -1, _MOST_INT32),
+        score_threshold=_number("score_threshold", score_threshold, -math.inf, math.inf),
         category_allowlist=_names("category_allowlist", category_allowlist),
         category_denylist=_names("category_denylist", category_denylist),
         display_names_locale=display_names_locale,
@@ -157,11 +163,10 @@ def choice(option: str, value: str, choices: Mapping[str, T]) -> T:
 
 
 def duration(option: str, seconds: float | None) -> Duration | None:
-    """Gives a Duration of that many seconds, to the nanosecond; None stays None."""
+    """Gives a Duration of that many seconds, to the nanosecond; None stays None. OptionError for what is none."""
+    seconds = _number(option, seconds, 1e-9, _LONGEST_S)
     if seconds is None:
         return None
-    if not math.isfinite(seconds):
-        raise OptionError(f"{option} is {seconds}; a finite number of seconds is needed", field=f"options.{option}")
     message = Duration()
     message.FromNanoseconds(round(seconds * 1e9))
     return message
@@ -169,13 +174,25 @@ def duration(option: str, seconds: float | None) -> Duration | None:
 
 def wire_format(sample_rate_hz: int, channels: int | None, encoding: str | None) -> pb.PcmFormat:
     """Builds the message; None: one channel, s16le. Raises OptionError for what it cannot hold."""
-    code = choice("encoding", encoding or "s16le", ENCODINGS)
-    try:
-        return pb.PcmFormat(encoding=code, sample_rate_hz=sample_rate_hz, channels=channels or 1)
-    except (TypeError, ValueError) as error:
+    return pb.PcmFormat(
+        encoding=choice("encoding", encoding or "s16le", ENCODINGS),
+        sample_rate_hz=_number("sample_rate_hz", sample_rate_hz, 1, _MOST_UINT32),
+        channels=_number("channels", 1 if channels is None else channels, 1, _MOST_UINT32),
+    )
+
+
+def _number(option: str, value: N | None, low: N, high: N) -> N | None:
+    """Gives the number, a whole one where the bounds are, or an OptionError with its range; None stays None."""
+    whole = isinstance(low, int)
+    # Booleans are numbers too, and NaN is in no range.
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, Integral if whole else Real) or not low <= value <= high
+    ):
+        kind = "a whole number from " if whole else ""
         raise OptionError(
-            f"sample_rate_hz is {sample_rate_hz!r} and channels {channels!r}; whole numbers > 0 are needed"
-        ) from error
+            f"{option} must be {kind}{low:.12g} to {high:.12g}, but is {value}", field=f"options.{option}"
+        )
+    return value
 
 
 def _names(option: str, names: Sequence[str]) -> Sequence[str]:
