@@ -32,7 +32,7 @@ from auricle.errors import InvalidArgumentError
 from auricle.training import digits
 from auricle.training.clips import Clip, groups
 from auricle.training.export import onnx_bytes
-from auricle.training.network import need_keras, read_weights
+from auricle.training.network import need_keras, read_network
 from auricle.training.planes import Planes
 from auricle.training.sounds import cut
 from auricle.training.voices import GROUP
@@ -57,7 +57,7 @@ def measure(
     model, _ = digits.train(planes.of(others), clips, fitting=fitting, start=start)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "digits.onnx"
-        path.write_bytes(onnx_bytes(read_weights(model), digits.bundle()))
+        path.write_bytes(onnx_bytes(read_network(model), digits.bundle()))
         graph = Graph(path, SessionSettings(threads=2))
         best = np.array([graph.run(["scores"], list(cut(clip.path, graph)))["scores"].mean(0).argmax() for clip in own])
         transfer = Embedded(path, people).accuracy(np.array([clip.group == held_out for clip in people]))

@@ -23,7 +23,7 @@ from auricle.model.bundled import bundled_dir
 from auricle.training import digits
 from auricle.training.export import onnx_bytes
 from auricle.training.fit import Epoch
-from auricle.training.network import need_keras, read_weights
+from auricle.training.network import need_keras, read_network
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "fsdd"
 TEST_TAKES = 5
@@ -60,7 +60,7 @@ def main() -> None:
     said = [digits.LABELS[best] for best in scores.argmax(1)]
     wrong = [f"{clip.path.stem} as {label}" for clip, label in zip(tested, said, strict=True) if clip.label != label]
     accuracy = 1 - len(wrong) / len(tested)
-    data = onnx_bytes(read_weights(model), digits.bundle())
+    data = onnx_bytes(read_network(model), digits.bundle())
     asked.out.write_bytes(data)
     console.print(
         f"{asked.out}: {len(data) / 1e6:.2f} MB in {time.monotonic() - begun:.0f} s, last loss {history[-1].loss:.3f}; "

@@ -9,9 +9,9 @@ import pytest
 
 from auricle.frontend import FeatureSpec
 from auricle.training import digits
+from auricle.training.architecture import BANDS, FRAMES
 from auricle.training.augment import augment
 from auricle.training.augmentation import STILL, Augmentation
-from auricle.training.network import BANDS, FRAMES
 from auricle.training.placing import place
 from auricle.training.planes import SILENCE_DB, Planes
 from auricle.training.warping import WAVES, warp_time, waves

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from auricle.training.architecture import BANDS, FRAMES
 from auricle.training.blending import blended, mixed
-from auricle.training.network import BANDS, FRAMES
 from auricle.training.planes import SILENCE_DB, Planes
 
 ROWS, OTHER_ROWS, EDGE, OTHER_EDGE = 20, 10, 180, 100

@@ -12,9 +12,9 @@ import soundfile
 
 from auricle import frontend
 from auricle.training import digits
+from auricle.training.architecture import FRAMES
 from auricle.training.cache import FeatureCache
 from auricle.training.clips import Clip
-from auricle.training.network import FRAMES
 from auricle.training.planes import make_planes
 
 

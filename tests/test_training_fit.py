@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from auricle.training import digits
+from auricle.training.architecture import BANDS, FRAMES
 from auricle.training.augmentation import Augmentation
 from auricle.training.fit import Fitting, _ahead, _Batches, _order, _rate
-from auricle.training.network import BANDS, FRAMES
 from auricle.training.planes import Planes
 
 

@@ -14,10 +14,11 @@ from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.errors import OptionError
 from auricle.training import digits, people
+from auricle.training.architecture import TFJS, Architecture
 from auricle.training.browser_fft import BrowserFftSpec
 from auricle.training.clips import Clip
-from auricle.training.export import onnx_bytes, read_layers
-from auricle.training.network import LAYERS, average, build, level, read_weights
+from auricle.training.export import load_network, onnx_bytes
+from auricle.training.network import average, build, level, read_network
 from auricle.training.sounds import cut
 from auricle.training.transfer import fit_head
 
@@ -25,6 +26,7 @@ keras = pytest.importorskip("keras", reason="training needs the extra train: pip
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
 
 RATE_HZ = 16000
+SMALL = replace(TFJS, dense_units=8)
 TONES_HZ = {"0": 400, "1": 1500, "2": 3000}
 
 
@@ -49,7 +51,7 @@ def trained(clips: list[Clip], seed: int, epochs: int) -> keras.Model:
 
 
 def test_learning_starts_from_the_network_that_is_given(tones: list[Clip]) -> None:
-    start = build(len(digits.LABELS), filters=digits.FILTERS, dense_units=digits.DENSE_UNITS)
+    start = build(len(digits.LABELS), digits.ARCHITECTURE)
     planes = digits.store(tones[:4], seed=1)
     still = replace(digits.FITTING, epochs=1, rate=0.0)
     for given, same in ((start, True), (None, False)):
@@ -60,7 +62,7 @@ def test_learning_starts_from_the_network_that_is_given(tones: list[Clip]) -> No
 
 
 def test_networks_are_averaged_and_a_class_loses_its_lead() -> None:
-    models = [build(3, dense_units=8) for _ in range(3)]
+    models = [build(3, SMALL) for _ in range(3)]
     means = [np.mean(same, axis=0) for same in zip(*(model.get_weights() for model in models), strict=True)]
     average(models)
     for weights, mean in zip(models[0].get_weights(), means, strict=True):
@@ -75,7 +77,7 @@ def test_networks_are_averaged_and_a_class_loses_its_lead() -> None:
 def test_the_last_layer_is_the_mean_of_its_own_and_of_the_peoples(
     tones: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, planes = build(4, dense_units=8), digits.store(tones, seed=1)
+    model, planes = build(4, SMALL), digits.store(tones, seed=1)
     layer = model.get_layer("classes")
     kernel, bias = layer.get_weights()
     taught = []
@@ -105,23 +107,27 @@ def test_the_last_layer_is_the_mean_of_its_own_and_of_the_peoples(
     assert loudness[0] == pytest.approx(loudness[1], abs=1e-3)
 
 
-def test_a_frozen_network_is_as_wide_as_its_weights() -> None:
-    wide = build(4, filters=(4, 6, 10, 12), dense_units=20)
-    again = build(7, frozen=read_weights(wide))
-    kernels = [each.get_layer(name).get_weights()[0].shape for name in LAYERS[:-1] for each in (wide, again)]
-    assert kernels[::2] == kernels[1::2]
+def test_a_frozen_network_is_built_as_it_was() -> None:
+    base = read_network(build(4, replace(digits.ARCHITECTURE, dense_units=20)))
+    again = build(7, frozen=base)
     assert again.output_shape == (None, 7)
+    found = read_network(again)
+    assert found.architecture == base.architecture
+    for name in base.architecture.layers[:-1]:
+        np.testing.assert_array_equal(found.weights[f"{name}.kernel"], base.weights[f"{name}.kernel"])
+        np.testing.assert_array_equal(found.weights[f"{name}.bias"], base.weights[f"{name}.bias"])
 
 
-def test_the_bundles_scores_are_keras_scores(tmp_path: Path, tones: list[Clip]) -> None:
-    model, generator = build(11, dense_units=40), np.random.default_rng(6)
+@pytest.mark.parametrize("architecture", [TFJS, digits.ARCHITECTURE], ids=["tfjs", "digits"])
+def test_the_bundles_scores_are_keras_scores(tmp_path: Path, tones: list[Clip], architecture: Architecture) -> None:
+    model, generator = build(11, replace(architecture, dense_units=40)), np.random.default_rng(6)
     for layer in model.layers:
         if layer.name.endswith("_norm"):
             # As after training: shifts and means of either sign, no variance of one.
             shift, mean, variance = (np.asarray(array) for array in layer.get_weights())
             layer.set_weights([generator.normal(size=shift.shape), generator.normal(size=mean.shape), 0.3 + variance])
     path = tmp_path / "digits.onnx"
-    path.write_bytes(onnx_bytes(read_weights(model), digits.bundle()))
+    path.write_bytes(onnx_bytes(read_network(model), digits.bundle()))
     graph = Graph(path, SessionSettings(threads=1))
     x = np.concatenate([cut(clip.path, digits.recipe()) for clip in tones[::5]])
     served = graph.run(["scores", "embedding"], list(x))
@@ -132,8 +138,8 @@ def test_the_bundles_scores_are_keras_scores(tmp_path: Path, tones: list[Clip]) 
 
 def test_a_small_data_set_is_learned_and_a_seed_gives_one_model(tones: list[Clip]) -> None:
     one, other = trained(tones, 5, 12), trained(tones, 5, 12)
-    for name, array in read_weights(one).items():
-        np.testing.assert_array_equal(array, read_weights(other)[name])
+    for name, array in read_network(one).weights.items():
+        np.testing.assert_array_equal(array, read_network(other).weights[name])
     said = digits.scores(one, tones).argmax(1)
     wanted = [digits.LABELS.index(clip.label) for clip in tones]
     assert np.mean(said == wanted) >= 0.9
@@ -142,12 +148,12 @@ def test_a_small_data_set_is_learned_and_a_seed_gives_one_model(tones: list[Clip
 def test_a_frozen_base_is_the_shipped_layers_and_does_not_learn() -> None:
     from auricle.model.bundled import bundled_dir
 
-    base = read_layers(bundled_dir() / "digits.onnx")
-    model = build(3, dense_units=base["embedding.bias"].size, frozen=base)
-    for name in LAYERS[:-1]:
+    base = load_network(bundled_dir() / "digits.onnx")
+    model = build(3, frozen=base)
+    for name in base.architecture.layers[:-1]:
         layer = model.get_layer(name)
         assert not layer.trainable
-        np.testing.assert_array_equal(layer.get_weights()[0], base[f"{name}.kernel"])
+        np.testing.assert_array_equal(layer.get_weights()[0], base.weights[f"{name}.kernel"])
     assert {variable.path.split("/")[-2] for variable in model.trainable_variables} == {"classes"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from auricle.engine.cutter import Cutter
 from auricle.engine.decode import SoundFormat
 from auricle.engine.graph import Graph
 from auricle.engine.plan import default_grid
-from auricle.errors import AudioError
+from auricle.errors import AudioError, BundleError
 from auricle.training import digits
+from auricle.training.architecture import BANDS, FRAMES, TFJS, Architecture, Convolution
 from auricle.training.augment import augment, plain
 from auricle.training.augmentation import STILL, Augmentation
 from auricle.training.clips import Clip
-from auricle.training.export import onnx_bytes, read_layers
-from auricle.training.network import BANDS, FRAMES
+from auricle.training.export import load_network, onnx_bytes
+from auricle.training.network import Network
 from auricle.training.noises import KINDS, make_noise
 from auricle.training.planes import make_planes
 from auricle.training.sounds import cut, read
@@ -40,73 +42,107 @@ def clip(tmp_path: Path) -> Clip:
     return Clip(path=path, label="0")
 
 
-def small_weights(dense: int = 6, classes: int = 11) -> dict[str, np.ndarray]:
+SMALL = replace(TFJS, dense_units=6)
+# Padding of both kinds, strides that leave a rest, and pools of other steps than their size.
+ODD = Architecture(
+    convolutions=(
+        Convolution(filters=3, kernel=(3, 6), strides=(1, 3), padded=True, pool=(1, 2), pool_strides=(1, 2)),
+        Convolution(filters=5, kernel=(4, 3), strides=(2, 2), pool=(3, 2), pool_strides=(2, 1)),
+    ),
+    dense_units=6,
+)
+architectures = pytest.mark.parametrize(
+    "architecture", [SMALL, replace(digits.ARCHITECTURE, dense_units=6), ODD], ids=["tfjs", "digits", "odd"]
+)
+
+
+def sized(values: int, kernel: int, stride: int, padded: bool) -> int:
+    return -(-values // stride) if padded else 1 + (values - kernel) // stride
+
+
+def small_network(architecture: Architecture = SMALL, classes: int = 11) -> Network:
     generator = np.random.default_rng(7)
-    shapes = {
-        "conv_1": (2, 8, 1, 8),
-        "conv_2": (2, 4, 8, 32),
-        "conv_3": (2, 4, 32, 32),
-        "conv_4": (2, 4, 32, 32),
-        "embedding": (704, dense),
-        "classes": (dense, classes),
-    }
-    made = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    size, width = [FRAMES, BANDS], 1
+    for name, conv in zip(architecture.layers, architecture.convolutions, strict=False):
+        shapes[name] = (*conv.kernel, width, conv.filters)
+        width = conv.filters
+        size = [
+            sized(sized(values, conv.kernel[axis], conv.strides[axis], conv.padded), conv.pool[axis], step, False)
+            for axis, (values, step) in enumerate(zip(size, conv.pool_strides, strict=True))
+        ]
+    shapes["embedding"] = (math.prod(size) * width, architecture.dense_units)
+    shapes["classes"] = (architecture.dense_units, classes)
+    weights = {}
     for name, shape in shapes.items():
-        made[f"{name}.kernel"] = generator.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape).astype(np.float32)
-        made[f"{name}.bias"] = generator.normal(0, 0.1, shape[-1]).astype(np.float32)
-    return made
+        weights[f"{name}.kernel"] = generator.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape).astype(np.float32)
+        weights[f"{name}.bias"] = generator.normal(0, 0.1, shape[-1]).astype(np.float32)
+    return Network(architecture=architecture, weights=weights)
 
 
-def forward(weights: dict[str, np.ndarray], x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def forward(network: Network, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The network in plain float64 NumPy for one example (43, 232): (embedding, scores)."""
-
-    def conv(values: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        windows = np.lib.stride_tricks.sliding_window_view(values, kernel.shape[:2], axis=(0, 1))
-        return np.maximum(np.einsum("hwckl,klco->hwo", windows, kernel) + bias, 0)
-
-    def pool(values: np.ndarray, step: int) -> np.ndarray:
-        windows = np.lib.stride_tricks.sliding_window_view(values, (2, 2), axis=(0, 1))
-        return windows[::step, ::2].max((-2, -1))
-
+    weights = network.weights
     values = x[:, :, None].astype(np.float64)
-    for number, step in ((1, 2), (2, 2), (3, 2), (4, 1)):
-        values = pool(conv(values, weights[f"conv_{number}.kernel"], weights[f"conv_{number}.bias"]), step)
+    for number, conv in enumerate(network.architecture.convolutions, 1):
+        kernel, bias = weights[f"conv_{number}.kernel"], weights[f"conv_{number}.bias"]
+        if conv.padded:
+            totals = [
+                max(0, (sized(values.shape[axis], 0, step, True) - 1) * step + conv.kernel[axis] - values.shape[axis])
+                for axis, step in enumerate(conv.strides)
+            ]
+            values = np.pad(values, [*((total // 2, total - total // 2) for total in totals), (0, 0)])
+        windows = np.lib.stride_tricks.sliding_window_view(values, conv.kernel, axis=(0, 1))
+        windows = windows[:: conv.strides[0], :: conv.strides[1]]
+        values = np.maximum(np.einsum("hwckl,klco->hwo", windows, kernel) + bias, 0)
+        windows = np.lib.stride_tricks.sliding_window_view(values, conv.pool, axis=(0, 1))
+        values = windows[:: conv.pool_strides[0], :: conv.pool_strides[1]].max((-2, -1))
     embedding = np.maximum(values.reshape(-1) @ weights["embedding.kernel"] + weights["embedding.bias"], 0)
     logits = embedding @ weights["classes.kernel"] + weights["classes.bias"]
     powers = np.exp(logits - logits.max())
     return embedding, powers / powers.sum()
 
 
-def test_the_bundle_computes_the_network(tmp_path: Path) -> None:
-    path, weights = tmp_path / "digits.onnx", small_weights()
-    path.write_bytes(onnx_bytes(weights, digits.bundle()))
+@architectures
+def test_the_bundle_computes_the_network(tmp_path: Path, architecture: Architecture) -> None:
+    path, network = tmp_path / "digits.onnx", small_network(architecture)
+    path.write_bytes(onnx_bytes(network, digits.bundle()))
     graph = Graph(path, SessionSettings(threads=1))
     x = np.random.default_rng(1).normal(size=(3, FRAMES, BANDS)).astype(np.float32)
     outputs = graph.run(["embedding", "scores"], list(x))
     for row in range(3):
-        embedding, scores = forward(weights, x[row])
-        # float32 sums of up to 704 terms against float64.
+        embedding, scores = forward(network, x[row])
+        # float32 sums of up to 2240 terms against float64.
         np.testing.assert_allclose(outputs["embedding"][row], embedding, atol=2e-5)
         np.testing.assert_allclose(outputs["scores"][row], scores, atol=1e-6)
 
 
-def test_weights_come_back_from_the_bundle_as_they_went_in(tmp_path: Path) -> None:
-    path, weights = tmp_path / "digits.onnx", small_weights()
-    path.write_bytes(onnx_bytes(weights, digits.bundle()))
-    back = read_layers(path)
-    assert back.keys() == weights.keys()
-    for name, array in weights.items():
-        np.testing.assert_array_equal(back[name], array)
+@architectures
+def test_a_network_comes_back_from_the_bundle_as_it_went_in(tmp_path: Path, architecture: Architecture) -> None:
+    path, network = tmp_path / "digits.onnx", small_network(architecture)
+    path.write_bytes(onnx_bytes(network, digits.bundle()))
+    back = load_network(path)
+    assert back.architecture == architecture
+    assert back.weights.keys() == network.weights.keys()
+    for name, array in network.weights.items():
+        np.testing.assert_array_equal(back.weights[name], array)
 
 
-def test_the_same_weights_give_the_same_bytes() -> None:
-    assert onnx_bytes(small_weights(), digits.bundle()) == onnx_bytes(small_weights(), digits.bundle())
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.onnx"
+    path.write_bytes(onnx_bytes(small_network(), digits.bundle()).replace(b"conv_3.kernel", b"conv_x.kernel"))
+    with pytest.raises(BundleError, match=r"other\.onnx is no float browser-FFT network.*it lacks 'conv_3\.kernel'"):
+        load_network(path)
+
+
+def test_the_same_network_gives_the_same_bytes() -> None:
+    assert onnx_bytes(small_network(), digits.bundle()) == onnx_bytes(small_network(), digits.bundle())
 
 
 @pytest.mark.parametrize("pieces", [1, 7])
 def test_features_of_training_are_those_of_serving(clip: Clip, tmp_path: Path, pieces: int) -> None:
     path = tmp_path / "digits.onnx"
-    path.write_bytes(onnx_bytes(small_weights(), digits.bundle()))
+    path.write_bytes(onnx_bytes(small_network(), digits.bundle()))
     graph = Graph(path, SessionSettings(threads=1))
     samples = soundfile.read(clip.path, dtype="int16", always_2d=True)[0]
     cutter = Cutter(graph, default_grid(graph), SoundFormat(encoding="s16le", sample_rate_hz=RATE_HZ))

@@ -15,7 +15,7 @@ from auricle.errors import BundleError, OptionError
 from auricle.importing.signals import trials
 from auricle.model.bundled import bundled_dir
 from auricle.training import digits
-from auricle.training.export import read_layers
+from auricle.training.export import load_network
 from auricle.training.quantization import Precision, QuantizationConfig, quantize
 
 BUNDLED = bundled_dir() / "digits.onnx"
@@ -74,8 +74,8 @@ def test_the_same_segments_give_the_same_file(tmp_path: Path, segments: list[np.
 def test_a_float16_bundle_can_be_the_base_of_another(tmp_path: Path) -> None:
     path = tmp_path / "half.onnx"
     path.write_bytes(quantize(BUNDLED, "float16", []))
-    for name, array in read_layers(BUNDLED).items():
-        np.testing.assert_allclose(read_layers(path)[name], array, rtol=1e-3, atol=1e-7)
+    for name, array in load_network(BUNDLED).weights.items():
+        np.testing.assert_allclose(load_network(path).weights[name], array, rtol=1e-3, atol=1e-7)
 
 
 def test_without_weights_there_is_nothing_to_make_halves_of(tmp_path: Path) -> None:

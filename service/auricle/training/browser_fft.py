@@ -18,8 +18,8 @@ from auricle.model.bundle import Bundle
 from auricle.model.bundled import bundled_dir
 from auricle.model.heads import HeadSpec
 from auricle.model.scratch import scratch_directory
-from auricle.training.export import Labels, check_target, label_lists, onnx_bytes, read_layers, read_recipe
-from auricle.training.network import build, need_keras, read_weights
+from auricle.training.export import Labels, check_target, label_lists, load_network, onnx_bytes, read_recipe
+from auricle.training.network import build, need_keras, read_network
 from auricle.training.quantization import QuantizationConfig, quantize
 from auricle.training.tflite import describe, tflite_bytes
 
@@ -33,8 +33,6 @@ Floats = NDArray[np.float32]
 EMBEDDING = HeadSpec(name="embedding", tensor="embedding", kind="embedding")
 NOISE = 1e-5
 BATCH = 32
-# Of a network trained whole; a frozen base brings its own.
-WHOLE_DENSE_UNITS = 2000
 
 
 class BrowserFftSpec:
@@ -64,11 +62,11 @@ class BrowserFftSpec:
     def create_model(self, num_classes: int, train_whole_model: bool = False) -> keras.Model:
         """The network for so many classes: f32 (n, 43, 232, 1) -> scores; all but the last layer are the frozen base's
         unless the whole model is trained. InvalidArgumentError: fewer than 2 classes."""
-        frozen = None if train_whole_model else read_layers(self._base)
+        frozen = None if train_whole_model else load_network(self._base)
         if self._strategy is None:
-            return build(num_classes, dense_units=WHOLE_DENSE_UNITS, frozen=frozen)
+            return build(num_classes, frozen=frozen)
         with self._strategy.scope():
-            return build(num_classes, dense_units=WHOLE_DENSE_UNITS, frozen=frozen)
+            return build(num_classes, frozen=frozen)
 
     def preprocess_ds(self, ds: Any, is_training: bool = False, cache_fn: Callable[[Any], Any] | None = None) -> Any:
         """A ``tf.data.Dataset`` of (waveform f32 (n,), label) as one of (features (43, 232, 1), label).
@@ -163,7 +161,7 @@ class BrowserFftSpec:
         bundle: Bundle = msgspec.structs.replace(self._bundle, heads=(EMBEDDING, scores), **own)
         with scratch_directory(target.parent) as scratch:
             made = scratch / target.name
-            made.write_bytes(onnx_bytes(read_weights(model), bundle))
+            made.write_bytes(onnx_bytes(read_network(model), bundle))
             if quantization_config is not None:
                 segments = [self.features(wave)[..., 0] for wave in quantization_config.representative]
                 made.write_bytes(quantize(made, quantization_config.precision, segments))

@@ -16,12 +16,13 @@ from auricle.frontend import FeatureSpec
 from auricle.model.bundle import AudioSpec, Bundle, InputSpec, SegmentSpec
 from auricle.model.heads import HeadSpec
 from auricle.model.labels import LabelList
+from auricle.training.architecture import FRAMES, Architecture, Convolution
 from auricle.training.augmentation import Augmentation
 from auricle.training.clips import Clip
 from auricle.training.espeak import Espeak
 from auricle.training.fit import Epoch, Fitting, fit, seed_everything
 from auricle.training.flite import SPEAKERS, Flite
-from auricle.training.network import FRAMES, average, build, level
+from auricle.training.network import average, build, level
 from auricle.training.noises import KINDS, make_noise
 from auricle.training.people import side_with
 from auricle.training.piper import SPEAKER, Piper
@@ -56,9 +57,17 @@ Floats = NDArray[np.float32]
 BACKGROUND = 10
 LABELS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "background")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "background")
-# Twice as wide as tfjs's towards the end, to hold what many voices say; the embedding is an eighth as long.
-FILTERS = (8, 32, 64, 64)
-DENSE_UNITS = 256
+# As small kernels as images are looked at with (Simonyan and Zisserman, 2015): strangers are known better by them than
+# by tfjs's, which are of one size with the features that they look for.
+ARCHITECTURE = Architecture(
+    convolutions=(
+        Convolution(filters=16, kernel=(3, 5), strides=(1, 2), padded=True, pool=(1, 2), pool_strides=(1, 2)),
+        Convolution(filters=32, kernel=(3, 3), padded=True),
+        Convolution(filters=64, kernel=(3, 3), padded=True),
+        Convolution(filters=64, kernel=(3, 3), padded=True),
+    ),
+    dense_units=256,
+)
 # The recordings are of 8 kHz: without a floor above their rounding noise the empty bands would say so.
 FLOOR = 1e-5
 SPEEDS = (0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25)
@@ -191,7 +200,7 @@ def train(
     for number in range(1 if start is None else FINISHES):
         own = replace(fitting, seed=fitting.seed + number)
         seed_everything(own.seed)
-        models.append(build(len(LABELS), filters=FILTERS, dense_units=DENSE_UNITS))
+        models.append(build(len(LABELS), ARCHITECTURE))
         if start is not None:
             models[-1].set_weights(start.get_weights())
         before = len(history)

@@ -14,47 +14,57 @@ from auricle.errors import BundleError, OptionError
 from auricle.metadata.onnxfile import OnnxFile
 from auricle.model.bundle import METADATA_KEY, Bundle, parse_bundle
 from auricle.model.labels import LabelList
-from auricle.training.network import BANDS, FRAMES, LAYERS
+from auricle.training.architecture import BANDS, FRAMES, Architecture, Convolution
+from auricle.training.network import Network
 from auricle.training.quantization import HALF
 from auricle.training.sounds import Recipe
 
-__all__ = ["Labels", "check_target", "label_lists", "onnx_bytes", "read_layers", "read_recipe", "with_bundle"]
+__all__ = ["Labels", "check_target", "label_lists", "load_network", "onnx_bytes", "read_recipe", "with_bundle"]
 
-Weights = Mapping[str, NDArray[np.float32]]
 Labels = Sequence[str] | Mapping[str, Sequence[str]]
 
 # The oldest that say all that is needed here, so that any supported onnxruntime reads the file.
 _IR_VERSION = 8
 _OPSET = 17
-# Kernel and strides of the pooling after each convolution.
-_POOLS = (((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (1, 2)))
 
 
-def onnx_bytes(weights: Weights, bundle: Bundle) -> bytes:
+def onnx_bytes(network: Network, bundle: Bundle) -> bytes:
     """The bundle file: input ``features`` f32 [batch, 1, 43, 232], outputs ``embedding`` and ``scores``.
 
-    The same weights and metadata give the same bytes.
-
-    Args:
-        weights: ``LAYER.kernel`` and ``LAYER.bias`` as Keras has them (``network.read_weights``).
+    The same network and metadata give the same bytes.
     """
     from onnx import TensorProto, helper, numpy_helper
 
+    weights, architecture = network.weights, network.architecture
+    *convolutions, embedding, last = architecture.layers
     initializers, nodes, tensor = [], [], "features"
-    for number, (kernel, strides) in enumerate(_POOLS, 1):
-        name = f"conv_{number}"
+    size: tuple[int, ...] = (FRAMES, BANDS)
+    for number, (name, settings) in enumerate(zip(convolutions, architecture.convolutions, strict=True), 1):
         # Keras: height, width, in, out; ONNX: out, in, height, width.
         initializers.append(
             numpy_helper.from_array(_dense(weights[f"{name}.kernel"].transpose(3, 2, 0, 1)), f"{name}.kernel")
         )
         initializers.append(numpy_helper.from_array(_dense(weights[f"{name}.bias"]), f"{name}.bias"))
+        before, after = _paddings(settings, size)
         nodes += [
-            helper.make_node("Conv", [tensor, f"{name}.kernel", f"{name}.bias"], [f"{name}.sum"]),
+            helper.make_node(
+                "Conv",
+                [tensor, f"{name}.kernel", f"{name}.bias"],
+                [f"{name}.sum"],
+                strides=settings.strides,
+                pads=[*before, *after],
+            ),
             helper.make_node("Relu", [f"{name}.sum"], [f"{name}.out"]),
-            helper.make_node("MaxPool", [f"{name}.out"], [f"pool_{number}"], kernel_shape=kernel, strides=strides),
+            helper.make_node(
+                "MaxPool",
+                [f"{name}.out"],
+                [f"pool_{number}"],
+                kernel_shape=settings.pool,
+                strides=settings.pool_strides,
+            ),
         ]
-        tensor = f"pool_{number}"
-    for name in LAYERS[len(_POOLS) :]:
+        tensor, size = f"pool_{number}", _sizes(settings, size)
+    for name in (embedding, last):
         initializers.append(numpy_helper.from_array(_dense(weights[f"{name}.kernel"]), f"{name}.kernel"))
         initializers.append(numpy_helper.from_array(_dense(weights[f"{name}.bias"]), f"{name}.bias"))
     nodes += [
@@ -122,20 +132,43 @@ def label_lists(labels: Labels, classes: int) -> tuple[LabelList, ...]:
     return tuple(LabelList(locale=locale, names=tuple(names)) for locale, names in lists.items())
 
 
-def read_layers(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The weights of a file that ``onnx_bytes`` made, in Keras's order of axes; float16 ones are widened.
+def load_network(path: Path) -> Network:
+    """The network of a file that ``onnx_bytes`` made; float16 weights are widened.
 
     Raises BundleError where the file holds another network.
     """
     import onnx
-    from onnx import numpy_helper
+    from onnx import helper, numpy_helper
 
-    model: Any = onnx.load(path)
-    found = {each.name.removesuffix(HALF): numpy_helper.to_array(each) for each in model.graph.initializer}
-    wanted = [f"{layer}.{part}" for layer in LAYERS for part in ("kernel", "bias")]
-    if missing := [name for name in wanted if name not in found]:
-        raise BundleError(f"{path.name} is no float browser-FFT network of this project: it lacks {missing[0]!r}")
-    return {name: _keras_order(np.asarray(found[name], np.float32)) for name in wanted}
+    graph: Any = onnx.load(path).graph
+    found = {each.name.removesuffix(HALF): numpy_helper.to_array(each) for each in graph.initializer}
+    conv, pool = (
+        [
+            {each.name: helper.get_attribute_value(each) for each in node.attribute}
+            for node in graph.node
+            if node.op_type == kind
+        ]
+        for kind in ("Conv", "MaxPool")
+    )
+    layers = (*(f"conv_{number}" for number in range(1, len(conv) + 1)), "embedding", "classes")
+    wanted = [f"{layer}.{part}" for layer in layers for part in ("kernel", "bias")]
+    if (missing := [name for name in wanted if name not in found]) or len(conv) != len(pool):
+        lack = f"lacks {missing[0]!r}" if missing else "does not pool after each convolution"
+        raise BundleError(f"{path.name} is no float browser-FFT network of this project: it {lack}")
+    weights = {name: _keras_order(np.asarray(found[name], np.float32)) for name in wanted}
+    convolutions = tuple(
+        Convolution(
+            filters=weights[f"{layer}.bias"].size,
+            kernel=weights[f"{layer}.kernel"].shape[:2],
+            strides=tuple(each.get("strides", (1, 1))),
+            padded=any(each.get("pads", ())),
+            pool=tuple(after["kernel_shape"]),
+            pool_strides=tuple(after["strides"]),
+        )
+        for layer, each, after in zip(layers, conv, pool, strict=False)
+    )
+    architecture = Architecture(convolutions=convolutions, dense_units=weights["embedding.bias"].size)
+    return Network(architecture=architecture, weights=weights)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -147,6 +180,25 @@ def read_recipe(path: Path) -> Recipe:
     if features is None or features.bands != BANDS:
         raise BundleError(f"{path.name} is no browser-FFT network of this project: it does not take {BANDS} bands")
     return Recipe(bundle, features)
+
+
+def _paddings(settings: Convolution, size: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Zeros before and after the frames and the bands, as TensorFlow lays them: the odd one is after."""
+    if not settings.padded:
+        return (0, 0), (0, 0)
+    needed = [
+        max(0, (-(-values // stride) - 1) * stride + kernel - values)
+        for values, stride, kernel in zip(size, settings.strides, settings.kernel, strict=True)
+    ]
+    return tuple(zeros // 2 for zeros in needed), tuple(zeros - zeros // 2 for zeros in needed)
+
+
+def _sizes(settings: Convolution, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Frames and bands after a convolution and its pooling."""
+    padded = [values + before + after for values, before, after in zip(size, *_paddings(settings, size), strict=True)]
+    for kernel, strides in ((settings.kernel, settings.strides), (settings.pool, settings.pool_strides)):
+        padded = [1 + (values - part) // step for values, part, step in zip(padded, kernel, strides, strict=True)]
+    return tuple(padded)
 
 
 def _keras_order(array: NDArray[np.float32]) -> NDArray[np.float32]:

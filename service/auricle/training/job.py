@@ -26,7 +26,7 @@ from auricle.training.cache import FeatureCache
 from auricle.training.clips import Clip, by_folder, by_table, check
 from auricle.training.export import check_target, label_lists, onnx_bytes, with_bundle
 from auricle.training.fit import Fitting
-from auricle.training.network import need_keras, read_weights
+from auricle.training.network import need_keras, read_network
 from auricle.training.quantization import MOST_SEGMENTS, Precision, check_float, quantize
 from auricle.training.report import History, Report, make_report
 from auricle.training.sounds import Recipe, cut, read
@@ -210,7 +210,7 @@ def _whole(job: Job, base: Recipe, data: _Data, progress: Progress) -> tuple[byt
         cache=FeatureCache(job.cache),
         progress=progress,
     )
-    return onnx_bytes(read_weights(model), bundle), bundle, history
+    return onnx_bytes(read_network(model), bundle), bundle, history
 
 
 def _test(

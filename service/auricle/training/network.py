@@ -1,31 +1,39 @@
-"""The browser-FFT network in Keras: four convolutions over 43 frames of 232 bins, a dense layer, the classes."""
+"""The browser-FFT network in Keras: convolutions over 43 frames of 232 bins, a dense layer, the classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import InvalidArgumentError
+from auricle.training.architecture import BANDS, FRAMES, TFJS, Architecture, Convolution
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["BANDS", "FILTERS", "FRAMES", "LAYERS", "average", "build", "level", "need_keras", "read_weights"]
+__all__ = ["Network", "average", "build", "level", "need_keras", "read_network"]
 
-FRAMES = 43
-BANDS = 232
-# Of tfjs's convolutions.
-FILTERS = (8, 32, 32, 32)
-# The layers that have weights, in order; the bundle's initialisers are named after them.
-LAYERS = ("conv_1", "conv_2", "conv_3", "conv_4", "embedding", "classes")
 # Augmentation makes every example new: the halves and quarters of tfjs's network only slow it down.
 DROPOUT = 0.2
 # A small data set has a few steps an epoch, and its averages must settle in them.
 NORM_MOMENTUM = 0.95
 _NORM = "_norm"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """A trained network.
+
+    Attributes:
+        weights: ``LAYER.kernel`` and ``LAYER.bias`` of every layer, f32, in Keras's order of axes.
+    """
+
+    architecture: Architecture
+    weights: Mapping[str, NDArray[np.float32]]
 
 
 def need_keras() -> Any:
@@ -39,62 +47,63 @@ def need_keras() -> Any:
     return keras
 
 
-def build(
-    classes: int,
-    *,
-    filters: Sequence[int] = FILTERS,
-    dense_units: int = 2000,
-    frozen: Mapping[str, NDArray[np.float32]] | None = None,
-) -> keras.Model:
-    """The network of tfjs speech-commands: f32 (n, 43, 232, 1) -> softmax scores (n, classes).
+def build(classes: int, architecture: Architecture = TFJS, *, frozen: Network | None = None) -> keras.Model:
+    """An untrained network: f32 (n, 43, 232, 1) -> softmax scores (n, classes).
 
-    It learns with batch normalisation (Ioffe and Szegedy, 2015) after every layer but the last, which ``read_weights``
+    It learns with batch normalisation (Ioffe and Szegedy, 2015) after every layer but the last, which ``read_network``
     folds into the layer: what is exported is the plain network. A normalisation that only shifts and divides keeps
     the order of values, so it may follow the pooling, where there is a quarter of them.
 
     Args:
         classes: at least 2.
-        filters: of each convolution.
-        dense_units: length of the embedding, the last layer but one.
-        frozen: weights by initialiser name, see ``export.read_layers``: the layers up to the embedding get them and
-            do not learn, and are as wide as those.
+        frozen: its layers up to the embedding are taken, architecture and weights, and do not learn.
     """
     keras = need_keras()
     if classes < 2:
         raise InvalidArgumentError(f"a classifier has at least 2 classes, not {classes}")
     layers, learns = keras.layers, frozen is None
-    if frozen:
-        *filters, dense_units = (frozen[f"{name}.bias"].size for name in LAYERS[:-1])
+    if frozen is not None:
+        architecture = frozen.architecture
 
     def after(name: str) -> list[Any]:
         norm = layers.BatchNormalization(momentum=NORM_MOMENTUM, scale=False, name=f"{name}{_NORM}")
         return [*([norm] if learns else []), layers.ReLU(name=f"{name}_relu")]
 
-    def conv(number: int, width: int, strides: tuple[int, int] = (2, 2)) -> list[Any]:
-        name, size = f"conv_{number}", (2, width)
-        made = layers.Conv2D(filters[number - 1], size, use_bias=not learns, kernel_initializer="he_normal", name=name)
-        return [made, layers.MaxPooling2D((2, 2), strides=strides), *after(name)]
+    def conv(name: str, settings: Convolution) -> list[Any]:
+        made = layers.Conv2D(
+            settings.filters,
+            settings.kernel,
+            strides=settings.strides,
+            padding="same" if settings.padded else "valid",
+            use_bias=not learns,
+            kernel_initializer="he_normal",
+            name=name,
+        )
+        return [made, layers.MaxPooling2D(settings.pool, settings.pool_strides, name=f"{name}_pool"), *after(name)]
 
-    dense = layers.Dense(dense_units, use_bias=not learns, kernel_initializer="he_normal", name="embedding")
+    *names, embedding, last = architecture.layers
+    dense = layers.Dense(architecture.dense_units, use_bias=not learns, kernel_initializer="he_normal", name=embedding)
     model = keras.Sequential(
         [
             keras.Input((FRAMES, BANDS, 1), name="features"),
-            *conv(1, 8),
-            *conv(2, 4),
-            *conv(3, 4),
-            *conv(4, 4, (1, 2)),
+            *(
+                layer
+                for name, settings in zip(names, architecture.convolutions, strict=True)
+                for layer in conv(name, settings)
+            ),
             layers.Flatten(),
             dense,
-            *after("embedding"),
+            *after(embedding),
             layers.Dropout(DROPOUT),
-            layers.Dense(classes, activation="softmax", name="classes"),
+            layers.Dense(classes, activation="softmax", name=last),
         ],
         name="browser_fft",
     )
-    for name in LAYERS[:-1] if frozen else ():
-        layer = model.get_layer(name)
-        layer.set_weights([frozen[f"{name}.kernel"], frozen[f"{name}.bias"]])  # type: ignore[index]
-        layer.trainable = False
+    if frozen is not None:
+        for name in (*names, embedding):
+            layer = model.get_layer(name)
+            layer.set_weights([frozen.weights[f"{name}.kernel"], frozen.weights[f"{name}.bias"]])
+            layer.trainable = False
     return model
 
 
@@ -119,15 +128,32 @@ def level(model: keras.Model, shares: NDArray[np.float64]) -> None:
     layer.set_weights([kernel, bias - np.log(shares)])
 
 
-def read_weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
-    """``LAYER.kernel`` and ``LAYER.bias`` of every layer, in Keras's order of axes, normalisations folded in."""
-    layers, found = {layer.name: layer for layer in model.layers}, dict[str, NDArray[np.float32]]()
-    for name in LAYERS:
+def read_network(model: keras.Model) -> Network:
+    """What ``build`` made and training changed, normalisations folded in."""
+    layers, weights = {layer.name: layer for layer in model.layers}, dict[str, NDArray[np.float32]]()
+    architecture = _architecture(layers)
+    for name in architecture.layers:
         kernel, *bias = (np.asarray(array, np.float64) for array in layers[name].get_weights())
         shift = bias[0] if bias else np.zeros(kernel.shape[-1])
         if (norm := layers.get(f"{name}{_NORM}")) is not None:
             beta, mean, variance = (np.asarray(array, np.float64) for array in norm.get_weights())
             divisor = np.sqrt(variance + norm.epsilon)
             kernel, shift = kernel / divisor, (shift - mean) / divisor + beta
-        found |= {f"{name}.kernel": kernel.astype(np.float32), f"{name}.bias": shift.astype(np.float32)}
-    return found
+        weights |= {f"{name}.kernel": kernel.astype(np.float32), f"{name}.bias": shift.astype(np.float32)}
+    return Network(architecture=architecture, weights=weights)
+
+
+def _architecture(layers: Mapping[str, Any]) -> Architecture:
+    convolutions = tuple(
+        Convolution(
+            filters=layer.filters,
+            kernel=layer.kernel_size,
+            strides=layer.strides,
+            padded=layer.padding == "same",
+            pool=layers[f"{name}_pool"].pool_size,
+            pool_strides=layers[f"{name}_pool"].strides,
+        )
+        for name, layer in layers.items()
+        if f"{name}_pool" in layers
+    )
+    return Architecture(convolutions=convolutions, dense_units=layers["embedding"].units)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from auricle.frontend import FeatureSpec
 from auricle.training import digits
+from auricle.training.architecture import FRAMES, TFJS
 from auricle.training.augmentation import Augmentation
 from auricle.training.cache import FeatureCache
 from auricle.training.clips import Clip
 from auricle.training.fit import Epoch, Fitting, fit, seed_everything
-from auricle.training.network import FRAMES, build
+from auricle.training.network import build
 from auricle.training.planes import make_planes, planes_of
 from auricle.training.report import History
 from auricle.training.sounds import Recipe, cut, read
@@ -31,7 +32,8 @@ Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 
 BACKGROUND_LABEL = "background"
-DENSE_UNITS = 512
+# Nearly all of tfjs's weights are those of its dense layer of 2000.
+ARCHITECTURE = replace(TFJS, dense_units=512)
 # Enough for a curve; more would take an epoch's time to look at.
 MOST_WATCHED = 256
 
@@ -67,7 +69,7 @@ def train_whole(
         cache=cache,
         on_clip=lambda: progress("spectra", next(done), len(parts.learned)),
     )
-    model = build(len(classes), dense_units=DENSE_UNITS)
+    model = build(len(classes), ARCHITECTURE)
     watched = _Watched(model, parts.watched, classes, recipe)
 
     def on_epoch(epoch: Epoch) -> None:
