@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,14 +64,20 @@ def test_a_table_has_paths_labels_and_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na.wav,x\n", "its header must have path and label"),
+        ("", r"clips\.csv is empty; give a CSV with the columns path and label"),
+        ("path,label\n", r"clips\.csv has a header and nothing below it; give a line for each sound"),
+        ("file,label\na.wav,x\n", "begins with file,label; its header must have path and label"),
+        ("path,label\n,x\n", "line 2: there is no path; name a file in each line"),
+        ("label,path\nx\n", "line 2: there is no path; name a file in each line"),
+        ("path,label\na.wav,x\n./b/../a.wav,x\n", r"line 3: '\./b/\.\./a\.wav' is in line 2 too; name each file once"),
+        ("path,label\na.wav,x\nb/c.wav,y\na.wav,y\n", r"line 4: 'a\.wav' is in line 2 too"),
         ("path,label\nnone.wav,x\n", "line 2: there is no file"),
         ("path,label\na.wav,\n", "line 2: 'a.wav' has no label"),
         ("path,label,split\na.wav,x,dev\n", "line 2: split is 'dev'; use train, validation or test"),
     ],
 )
 def test_a_wrong_table_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
-    folder(tmp_path, "a.wav")
+    folder(tmp_path, "a.wav", "b/c.wav")
     table = tmp_path / "clips.csv"
     table.write_text(text)
     with pytest.raises(InvalidArgumentError, match=message):
@@ -102,3 +109,15 @@ def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
     table.write_bytes(b"path,label\n\xff\xfe,x\n")
     with pytest.raises(InvalidArgumentError, match=r"clips\.csv is no CSV in UTF-8"):
         by_table(table)
+
+
+@pytest.mark.parametrize("name", [b"y\xe9s/a.wav", b"yes/\xe9.wav"])
+def test_a_name_that_is_no_text_is_refused_and_shown(tmp_path: Path, name: bytes) -> None:
+    folder(tmp_path, os.fsdecode(name))
+    with pytest.raises(InvalidArgumentError, match=r"the name .*\\xe9.* is no text in UTF-8; rename it"):
+        by_folder(tmp_path)
+
+
+def test_a_table_whose_place_is_no_text_is_refused_and_shown(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"the name .*\\xe9/clips\.csv is no text in UTF-8; rename it"):
+        by_table(tmp_path / os.fsdecode(b"\xe9") / "clips.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ PARTS = ("train", "validation", "test")
 LEAST_CLASSES = 2
 LEAST_CLIPS = 2
 _WANTED = f"files {', '.join(sorted(SUFFIXES))}"
+_TABLE = "give a CSV with the columns path and label"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +48,8 @@ def by_folder(folder: Path, *, group_pattern: str | None = None) -> tuple[list[C
         group_pattern: a regular expression with one group, searched in the file's name, e.g. ``_([a-z]+)_``.
 
     Raises:
-        InvalidArgumentError: no such folder, a sub-folder without sounds, or a file that the pattern does not fit.
+        InvalidArgumentError: no such folder, a sub-folder without sounds, a file that the pattern does not fit, or a
+            name that is no text.
     """
     if not folder.is_dir():
         raise InvalidArgumentError(f"there is no folder {folder}; give one with a sub-folder for each class")
@@ -56,6 +59,7 @@ def by_folder(folder: Path, *, group_pattern: str | None = None) -> tuple[list[C
         if not each.is_dir() or each.name.startswith(".") or each.name == BACKGROUND_FOLDER:
             continue
         sounds = _sounds(each)
+        _check_text(each, *sounds)
         if not sounds:
             raise InvalidArgumentError(f"class folder {each} has no sounds: {_WANTED}; fill it or take it away")
         clips += [Clip(path=path, label=each.name, group=_group(path, pattern)) for path in sounds]
@@ -65,21 +69,33 @@ def by_folder(folder: Path, *, group_pattern: str | None = None) -> tuple[list[C
 def by_table(table: Path, *, group_pattern: str | None = None) -> list[Clip]:
     """Reads a CSV with a header: ``path,label`` and, if wanted, ``split`` (see ``PARTS``) and ``group``.
 
-    Paths are relative to the table. Raises InvalidArgumentError that names the line at fault.
+    Paths are relative to the table. Raises InvalidArgumentError that names the line at fault, or both of one file.
     """
-    pattern = _compiled(group_pattern)
+    _check_text(table)
+    pattern, lines, clips = _compiled(group_pattern), dict[Path, int](), list[Clip]()
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
-            if not {"path", "label"} <= set(rows.fieldnames or ()):
+            if rows.fieldnames is None:
+                raise InvalidArgumentError(f"{table} is empty; {_TABLE}")
+            if not {"path", "label"} <= set(rows.fieldnames):
                 raise InvalidArgumentError(
-                    f"{table} begins with {rows.fieldnames}; its header must have path and label"
+                    f"{table} begins with {','.join(rows.fieldnames)}; its header must have path and label"
                 )
-            return [_of_row(row, table, f"{table}, line {rows.line_num}", pattern) for row in rows]
+            for row in rows:
+                at = f"{table}, line {rows.line_num}"
+                clip = _of_row(row, table, at, pattern)
+                first = lines.setdefault(clip.path.resolve(), rows.line_num)
+                if first != rows.line_num:
+                    raise InvalidArgumentError(f"{at}: {row['path']!r} is in line {first} too; name each file once")
+                clips.append(clip)
     except FileNotFoundError as error:
-        raise InvalidArgumentError(f"there is no table {table}; give a CSV with the columns path and label") from error
+        raise InvalidArgumentError(f"there is no table {table}; {_TABLE}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidArgumentError(f"{table} is no CSV in UTF-8: {error}; save it as one") from error
+    if not clips:
+        raise InvalidArgumentError(f"{table} has a header and nothing below it; give a line for each sound")
+    return clips
 
 
 def check(clips: Sequence[Clip], *, where: str) -> None:
@@ -108,8 +124,20 @@ def _sounds(folder: Path) -> list[Path]:
     return [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
 
 
+def _check_text(*paths: Path) -> None:
+    """A label, a report and a bundle are text, and so must be the names that come into them."""
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+            raise InvalidArgumentError(f"the name {shown} is no text in UTF-8; rename it") from None
+
+
 def _of_row(row: Mapping[str, str | None], table: Path, at: str, pattern: re.Pattern[str] | None) -> Clip:
     path, label, part = (table.parent / (row["path"] or "")), (row["label"] or "").strip(), row.get("split") or ""
+    if not row["path"]:
+        raise InvalidArgumentError(f"{at}: there is no path; name a file in each line")
     if not path.is_file():
         raise InvalidArgumentError(f"{at}: there is no file {path}")
     if not label:
