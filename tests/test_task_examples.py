@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -95,3 +97,15 @@ def test_a_clip_of_another_rate_is_refused_with_both_values(tmp_path: Path) -> N
     soundfile.write(clip, np.zeros(100), 44100)
     with pytest.raises(ValueError, match="44100 Hz, but the model takes 16000 Hz"):
         example("classify_file").main(["--model", str(model), str(clip)])
+
+
+@pytest.mark.parametrize(("name", "clips"), [("classify_file", 1), ("embed_and_compare", 2)])
+def test_a_file_that_is_no_sound_is_one_line(tmp_path: Path, name: str, clips: int) -> None:
+    model, clip = models.write_classifier(tmp_path / "m.onnx"), tmp_path / "notes.wav"
+    clip.write_text("no sound at all, whoever reads this")
+    command = [sys.executable, EXAMPLES / f"{name}.py", "--model", model, *[clip] * clips]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert len(ran.stderr.splitlines()) == 1
+    assert ran.stderr.startswith(f"{name}: ")
+    assert "notes.wav" in ran.stderr
