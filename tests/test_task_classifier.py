@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +102,30 @@ def test_max_results_counts_after_the_lists(model: Path) -> None:
 def test_max_results_out_of_range_is_refused_with_its_value(model: Path, limit: int) -> None:
     with pytest.raises(ValueError, match=f"max_results must be -1 .* but is {limit}"):
         classify(model, max_results=limit)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_results": 2.5}, "max_results must be a whole number, but is 2.5"),
+        ({"max_results": "3"}, "max_results must be a whole number, but is '3'"),
+        ({"score_threshold": float("nan")}, "score_threshold must be a number, but is nan"),
+        ({"score_threshold": "0.5"}, "score_threshold must be a number, but is '0.5'"),
+    ],
+)
+def test_what_is_no_number_is_refused_when_the_task_is_created(
+    model: Path, options: dict[str, Any], message: str
+) -> None:
+    wanted = AudioClassifierOptions(BaseOptions(file_name=str(model)), ClassificationOptions(**options))
+    with pytest.raises(ValueError, match=message):
+        AudioClassifier.create_from_options(wanted)
+    with pytest.raises(ValueError, match=message):
+        AudioClassifier.connect("127.0.0.1:1", model="classifier", options=wanted.classification_options)
+
+
+def test_numpys_numbers_are_numbers(model: Path) -> None:
+    result = classify(model, max_results=np.int64(1), score_threshold=np.float32(0.8))
+    assert names(result) == [["cat"], []]
 
 
 def test_the_threshold_keeps_scores_of_at_least_it(model: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from os import PathLike, fspath
 
 from auricle.client import TlsOptions
+from auricle.errors import OptionError
 from auricle.task.base import AudioTask
 from auricle.task.core import BaseOptions
 from auricle.task.failures import plain_errors
@@ -43,6 +46,7 @@ class AudioClassifier(AudioTask[ClassificationResult]):
             RuntimeError: anything else.
         """
         with plain_errors():
+            _check(options.classification_options)
             return cls(open_classifier(options.base_options, options.classification_options))
 
     @classmethod
@@ -69,11 +73,13 @@ class AudioClassifier(AudioTask[ClassificationResult]):
             ValueError: no such model, it has no classification head, or an option is out of range.
             RuntimeError: the server does not answer.
         """
+        options = options or ClassificationOptions()
         with plain_errors():
+            _check(options)
             return cls(
                 connect_classifier(
                     target,
-                    options or ClassificationOptions(),
+                    options,
                     model=model,
                     version=version,
                     tls=tls,
@@ -89,3 +95,12 @@ class AudioClassifier(AudioTask[ClassificationResult]):
             RuntimeError: the model failed.
         """
         return self._run(audio)
+
+
+def _check(options: ClassificationOptions) -> None:
+    """Refuses what is no number, which would show in an answer only, or as an answer that is always empty."""
+    most, least = options.max_results, options.score_threshold
+    if most is not None and not isinstance(most, Integral):
+        raise OptionError(f"max_results must be a whole number, but is {most!r}", field="max_results")
+    if least is not None and (not isinstance(least, Real) or math.isnan(least)):
+        raise OptionError(f"score_threshold must be a number, but is {least!r}", field="score_threshold")
