@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import numbers
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 from auricle.errors import OptionError
 
@@ -11,13 +14,34 @@ __all__ = ["AdmissionSettings", "BatchSettings", "Limits", "ServerSettings", "Se
 
 MIB = 1024 * 1024
 UNTRIED_SEGMENTS = 16
+# gRPC takes sizes, and times in milliseconds, as C's int; a message may be so much larger than its sound.
+LARGEST = 2**31 - 1
+ENVELOPE_BYTES = MIB
+LONGEST_S = LARGEST // 1000
+# More would take the machine from everyone else on it, and be no faster.
+MOST_THREADS = 1024
+KINDS: dict[type, type] = {int: numbers.Integral, float: numbers.Real}
+KIND_NAMES = {int: "a whole number", float: "a number", str: "text", Path: "a path", bool: "true or false"}
 
 
-def _positive(owner: object, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if value is not None and not value > 0:
-            raise OptionError(f"{name} must be above 0, but is {value}", field=name)
+def _check(owner: Any, *, may_be_0: Collection[str] = (), **most: int) -> None:
+    """Raises OptionError for a field of another type than it is declared, or for a number outside its range.
+
+    Numbers are above 0, and seconds at most ``LONGEST_S``; ``most`` has other bounds by name.
+    """
+    hints = get_type_hints(type(owner))
+    for name in (each.name for each in fields(owner)):
+        value, allowed = getattr(owner, name), get_args(hints[name]) or (hints[name],)
+        # To Python True is a number, too.
+        kinds = [kind for kind in allowed if isinstance(value, KINDS.get(kind, kind))]
+        if not kinds or (isinstance(value, bool) and bool not in allowed):
+            wanted = " or ".join(KIND_NAMES.get(kind, kind.__name__) for kind in allowed if kind is not type(None))
+            raise OptionError(f"{name} must be {wanted}, but is {value!r}", field=name)
+        if KINDS.keys() & set(kinds):
+            least = "0 or more" if name in may_be_0 else "above 0"
+            bound = most.get(name, LONGEST_S if name.endswith("_s") else 2**63 - 1)
+            if not ((value > 0 or (value == 0 and name in may_be_0)) and value <= bound):
+                raise OptionError(f"{name} must be {least} and at most {bound}, but is {value}", field=name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +70,7 @@ class Limits:
     idle_s: float | None = 60.0
 
     def __post_init__(self) -> None:
-        _positive(self, "content_bytes", "duration_s", "decoded_bytes", "channels", "min_rate_hz", "max_rate_hz")
-        _positive(self, "streams", "stream_replies", "idle_s")
+        _check(self, content_bytes=LARGEST - ENVELOPE_BYTES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +94,7 @@ class AdmissionSettings:
     client_burst: int = 32
 
     def __post_init__(self) -> None:
-        _positive(self, "calls", "client_calls", "client_streams", "client_rate_hz", "client_burst")
+        _check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +117,7 @@ class BatchSettings:
     max_delay_s: float | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, "max_segments", "max_elements", "max_waiting", "per_caller")
-        if self.max_delay_s is not None and self.max_delay_s < 0:
-            raise OptionError(f"max_delay_s must be 0 or more, but is {self.max_delay_s}", field="max_delay_s")
+        _check(self, may_be_0=["max_delay_s"])
 
     @property
     def segments(self) -> int:
@@ -117,7 +138,7 @@ class SessionSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, "threads")
+        _check(self, threads=MOST_THREADS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +148,9 @@ class TlsSettings:
     certificate: Path
     key: Path
     client_ca: Path | None = None
+
+    def __post_init__(self) -> None:
+        _check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +185,7 @@ class ServerSettings:
     session: SessionSettings = field(default_factory=SessionSettings)
 
     def __post_init__(self) -> None:
-        _positive(self, "workers", "keepalive_s")
-        if self.grace_s < 0:
-            raise OptionError(f"grace_s must be 0 or more, but is {self.grace_s}", field="grace_s")
+        _check(self, may_be_0=["grace_s"], workers=MOST_THREADS)
         host, _, port = self.listen.rpartition(":")
         # gRPC takes a port over 65535 modulo 65536.
         if not self.listen.startswith("unix:") and not (host and port.isdecimal() and int(port) < 1 << 16):

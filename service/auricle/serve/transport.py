@@ -10,13 +10,12 @@ from pathlib import Path
 
 import grpc
 
-from auricle.config import ServerSettings, TlsSettings
+from auricle.config import ENVELOPE_BYTES, ServerSettings, TlsSettings
 from auricle.errors import OptionError, UnavailableError
 
 __all__ = ["bind", "options"]
 
 UNIX = "unix:"
-ENVELOPE_BYTES = 1024 * 1024
 WINDOW_BYTES = 256 * 1024
 # Of one read, and what a connection keeps of it until it closes; without, it follows what came of late, to a megabyte.
 READ_BYTES = 128 * 1024
