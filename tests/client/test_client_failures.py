@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 
 from auricle import errors
-from auricle.client import (
-    Pcm,
-    RetryPolicy,
-)
+from auricle.client import Pcm, RetryPolicy, Summary, UnaryLimits
 from client_server import RATE_HZ, info, retry_info, status
 
 
@@ -94,3 +93,20 @@ def test_a_stream_is_never_repeated(client, toy):
 def test_a_time_limit_that_has_passed_is_a_deadline_error(client, samples):
     with pytest.raises(errors.DeadlineError, match="raise timeout_s"):
         client.call("embed", Pcm(samples, RATE_HZ), timeout_s=0)
+
+
+@pytest.mark.parametrize("timeout_s", [math.inf, 1e19])
+def test_a_time_limit_that_never_comes_is_none(client, samples, timeout_s):
+    sound = Pcm(samples, RATE_HZ)
+    assert client.call("embed", sound, timeout_s=timeout_s).model == "toy"
+    assert client.call("embed", sound, limits=UnaryLimits(content_bytes=1), timeout_s=timeout_s).model == "toy"
+    assert isinstance(client.events("stream_embed", sound, timeout_s=timeout_s)[-1], Summary)
+
+
+def test_nan_is_no_time_limit(client, toy, samples):
+    sound = Pcm(samples, RATE_HZ)
+    with pytest.raises(errors.OptionError, match="timeout_s must be a number of seconds, but is NaN"):
+        client.call("embed", sound, timeout_s=math.nan)
+    with pytest.raises(errors.OptionError, match="timeout_s must be a number of seconds, but is NaN"):
+        client.events("stream_embed", sound, timeout_s=math.nan)
+    assert toy.calls == []

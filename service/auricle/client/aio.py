@@ -18,7 +18,7 @@ from auricle.client.flows import Collect, Flow, Step, StreamCall, Unary
 from auricle.client.options import ClassifyOptions, EmbedOptions, Encoding
 from auricle.client.outcome import Outcome
 from auricle.client.results import ClassifyResult, EmbedResult, ModelInfo, StreamEvent
-from auricle.client.retries import RetryPolicy, TimeLimit
+from auricle.client.retries import RetryPolicy, TimeLimit, finite_s
 from auricle.client.sources import in_loop
 from auricle.client.streams import AnyChunks, open_chunks
 from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, grpc_calls
@@ -184,7 +184,8 @@ class AsyncClient:
     async def _events(
         self, call: StreamCall, chunks: Iterable[Chunk] | AsyncIterable[Chunk], timeout_s: float | None
     ) -> AsyncGenerator[StreamEvent]:
-        replying = self._call(call.method)(timeout=timeout_s)
+        limit_s = finite_s(timeout_s)
+        replying = self._call(call.method)(timeout=limit_s)
         outcome = Outcome(replying)
         own_failure: list[BaseException] = []
 
@@ -224,7 +225,7 @@ class AsyncClient:
             raise
         except grpc.RpcError as failure:
             told = await outcome.of(failure)
-            raise from_rpc_error(told, target=self._target, timeout_s=timeout_s) from told
+            raise from_rpc_error(told, target=self._target, timeout_s=limit_s) from told
         finally:
             replying.cancel()
             sending.cancel()

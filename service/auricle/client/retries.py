@@ -7,9 +7,12 @@ import random
 import time
 from dataclasses import dataclass
 
-from auricle.errors import AuricleError, BusyError, DeadlineError, UnavailableError
+from auricle.errors import AuricleError, BusyError, DeadlineError, OptionError, UnavailableError
 
-__all__ = ["RetryPolicy", "TimeLimit"]
+__all__ = ["RetryPolicy", "TimeLimit", "finite_s"]
+
+# Thirty years: gRPC's clock overflows at a few centuries, and the call would fail at once.
+_ENDLESS_S = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +56,26 @@ class RetryPolicy:
         return max(backoff_s, error.retry_after_s or 0.0) * (1.0 + self.jitter * draw)
 
 
+def finite_s(timeout_s: float | None) -> float | None:
+    """Gives a time limit as gRPC takes it: None for one that never comes. Raises OptionError for NaN."""
+    if timeout_s is None or timeout_s >= _ENDLESS_S:
+        return None
+    if math.isnan(timeout_s):
+        raise OptionError("timeout_s must be a number of seconds, but is NaN; None: no limit", field="timeout_s")
+    return timeout_s
+
+
 class TimeLimit:
     """The time that one call has, from now, with everything that belongs to it.
 
     Args:
-        limit_s: seconds; None: no end.
+        limit_s: seconds; None or infinity: no end.
         streams: whether it holds for a stream too that the call turns into.
     """
 
     def __init__(self, limit_s: float | None, *, streams: bool) -> None:
-        self.limit_s = limit_s
-        self._ends_s = math.inf if limit_s is None else time.monotonic() + limit_s
+        self.limit_s = finite_s(limit_s)
+        self._ends_s = math.inf if self.limit_s is None else time.monotonic() + self.limit_s
         self._streams = streams
 
     @property

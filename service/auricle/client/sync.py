@@ -18,7 +18,7 @@ from auricle.client.failures import from_rpc_error
 from auricle.client.flows import Collect, Flow, Step, StreamCall, Unary
 from auricle.client.options import ClassifyOptions, EmbedOptions, Encoding
 from auricle.client.results import ClassifyResult, EmbedResult, ModelInfo, StreamEvent
-from auricle.client.retries import RetryPolicy, TimeLimit
+from auricle.client.retries import RetryPolicy, TimeLimit, finite_s
 from auricle.client.streams import Chunks, open_chunks
 from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, Transport, grpc_calls
 from auricle.errors import AuricleError, OptionError, UnavailableError
@@ -34,7 +34,8 @@ class Client:
     Args:
         target: HOST:PORT, or any gRPC target.
         tls: how to encrypt; None: plaintext.
-        timeout_s: time limit of a unary call with all its retries, where the call does not say; None: no limit.
+        timeout_s: time limit of a unary call with all its retries, where the call does not say; None or infinity:
+            no limit.
         retry: when to try a unary call again; None: never.
         limits: above them a clip is sent as a stream.
         transport: calls to use instead of a server's, e.g. an engine in this process; the caller closes it.
@@ -135,7 +136,7 @@ class Client:
             encoding: None: "s16le". Arrays must be of its type: int16 for "s16le", float for "f32le".
             model: name; None: the server's default.
             version: None: the newest.
-            timeout_s: seconds for the whole stream; None: no limit.
+            timeout_s: seconds for the whole stream; None or infinity: no limit.
             wanted: see `EmbedOptions`.
 
         Closing the generator cancels the stream. Nothing is sent before its first ``next``.
@@ -217,6 +218,7 @@ class Client:
     ) -> Generator[StreamEvent]:
         if isinstance(chunks, AsyncIterable):
             raise OptionError("an async iterable of chunks needs the AsyncClient")
+        limit_s = finite_s(timeout_s)
         own_failure: list[BaseException] = []
 
         def requests() -> Iterator[Message]:
@@ -229,7 +231,7 @@ class Client:
                 own_failure.append(error)
                 raise
 
-        replying = self._call(call.method)(requests(), timeout=timeout_s)
+        replying = self._call(call.method)(requests(), timeout=limit_s)
         try:
             for response in replying:
                 event = replies.stream_event(response)
@@ -238,7 +240,7 @@ class Client:
         except grpc.RpcError as failure:
             if own_failure:
                 raise own_failure[0] from None
-            raise from_rpc_error(failure, target=self._target, timeout_s=timeout_s) from failure
+            raise from_rpc_error(failure, target=self._target, timeout_s=limit_s) from failure
         except AuricleError:
             if own_failure:
                 raise own_failure[0] from None
