@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import grpc
@@ -12,8 +13,9 @@ from google.rpc import error_details_pb2
 
 import auricle.client
 from auricle import errors
-from auricle.client import RetryPolicy, TlsOptions, cosine
+from auricle.client import AsyncClient, Client, RetryPolicy, TlsOptions, cosine
 from auricle.client.failures import from_rpc_error
+from auricle.client.transport import check_target
 from client_server import info, retry_info, status
 
 CLIENT = Path(auricle.client.__file__).parent
@@ -174,6 +176,36 @@ def test_tls_files_come_in_pairs(tmp_path):
         TlsOptions(key_file=tmp_path / "key.pem")
     with pytest.raises(FileNotFoundError):
         TlsOptions(ca_file=tmp_path / "absent.pem").credentials()
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    "target", ["127.0.0.1:99999", "here:65536", "here:0", "here:-1", "[::1]:70000", "dns:///here:70000", "dns:here:0"]
+)
+def test_a_port_that_is_none_is_refused(kind, target):
+    with pytest.raises(errors.OptionError, match=rf"the port of '{re.escape(target)}' must be 1 to 65535") as caught:
+        kind(target)
+    assert caught.value.field == "target"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "here",
+        "here:1",
+        "here:65535",
+        "[::1]:50051",
+        "::0",
+        "2001:db8::99999",
+        "dns://8.8.8.8:53/here:80",
+        "ipv4:127.0.0.1:1,127.0.0.1:2",
+        "unix:99999",
+        "unix:///run/auricle:0",
+        "vsock:2:1000000",
+    ],
+)
+def test_other_targets_are_left_to_grpc(target):
+    assert check_target(target) == target
 
 
 def test_exports_are_sorted_and_there():

@@ -21,7 +21,7 @@ from auricle.client.results import ClassifyResult, EmbedResult, ModelInfo, Strea
 from auricle.client.retries import RetryPolicy, TimeLimit, finite_s
 from auricle.client.sources import in_loop
 from auricle.client.streams import AnyChunks, open_chunks
-from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, grpc_calls
+from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, check_target, grpc_calls
 from auricle.errors import UnavailableError
 
 __all__ = ["AsyncClient"]
@@ -45,7 +45,7 @@ class AsyncClient:
         retry: RetryPolicy | None = RetryPolicy(),  # noqa: B008 - frozen, so shared without harm
         limits: UnaryLimits = UnaryLimits(),  # noqa: B008
     ) -> None:
-        self._target = target
+        self._target = check_target(target)
         self._tls = tls
         self._timeout_s = timeout_s
         self._retry = retry

@@ -20,7 +20,7 @@ from auricle.client.options import ClassifyOptions, EmbedOptions, Encoding
 from auricle.client.results import ClassifyResult, EmbedResult, ModelInfo, StreamEvent
 from auricle.client.retries import RetryPolicy, TimeLimit, finite_s
 from auricle.client.streams import Chunks, open_chunks
-from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, Transport, grpc_calls
+from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, Transport, check_target, grpc_calls
 from auricle.errors import AuricleError, OptionError, UnavailableError
 
 __all__ = ["Client"]
@@ -54,7 +54,7 @@ class Client:
         limits: UnaryLimits = UnaryLimits(),  # noqa: B008
         transport: Transport | None = None,
     ) -> None:
-        self._target = target
+        self._target = check_target(target)
         self._tls = tls
         self._timeout_s = timeout_s
         self._retry = retry

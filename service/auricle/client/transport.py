@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,10 @@ from auricle.errors import OptionError
 from auricle.v1 import auricle_pb2 as pb
 from auricle.v1 import auricle_pb2_grpc
 
-__all__ = ["CHANNEL_OPTIONS", "TlsOptions", "Transport", "grpc_calls"]
+__all__ = ["CHANNEL_OPTIONS", "TlsOptions", "Transport", "check_target", "grpc_calls"]
+
+# HOST:PORT, by itself or under a scheme; gRPC's other targets have ports of another kind, or none.
+_WITH_PORT = re.compile(r"(?!unix)(?:(?:dns|ipv[46]):(?://[^/]*/)?)?(?:\[[^]]*\]|[^:/]+):(-?\d+)")
 
 _AUDIO_CALLS = ("Embed", "Classify", "StreamEmbed", "StreamClassify")
 _MODEL_CALLS = ("ListModels", "GetModel")
@@ -99,6 +103,14 @@ class TlsOptions:
     def channel_options(self) -> tuple[tuple[str, str], ...]:
         """Channel arguments beyond the credentials."""
         return (("grpc.ssl_target_name_override", self.server_name),) if self.server_name else ()
+
+
+def check_target(target: str) -> str:
+    """Gives the address itself. Raises OptionError for a port that is none: gRPC takes it modulo 65536."""
+    found = _WITH_PORT.fullmatch(target)
+    if found and not 0 < int(found[1]) < 1 << 16:
+        raise OptionError(f"the port of {target!r} must be 1 to 65535, but is {found[1]}", field="target")
+    return target
 
 
 def grpc_calls(channel: Any) -> Mapping[str, Callable[..., Any]]:
