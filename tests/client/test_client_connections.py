@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from auricle import errors
-from auricle.client import AsyncClient, Client, Pcm, Ready, RetryPolicy, SegmentResult, TlsOptions
-from certificate import write_certificate
+from auricle.client import AsyncClient, Client, Pcm, Ready, RetryPolicy, SegmentResult
 from client_server import RATE_HZ, SEGMENT, Toy, info, serving, status
 
 SOUND = Pcm(np.arange(SEGMENT, dtype=np.int16), RATE_HZ)
@@ -180,37 +179,3 @@ def test_a_transport_takes_the_servers_place():
             list(client.stream_embed(SOUND))
         with pytest.raises(errors.UnavailableError, match="has no Check"):
             client.health()
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    write_certificate(folder, "DNS:auricle.test")
-    return folder
-
-
-@pytest.mark.parametrize("mutual", [False, True])
-def test_tls_is_spoken(certificate, mutual):
-    key, chain = certificate / "key.pem", certificate / "cert.pem"
-    credentials = grpc.ssl_server_credentials(
-        [(key.read_bytes(), chain.read_bytes())],
-        root_certificates=chain.read_bytes() if mutual else None,
-        require_client_auth=mutual,
-    )
-    own = {"certificate_file": chain, "key_file": key} if mutual else {}
-    tls = TlsOptions(ca_file=chain, server_name="auricle.test", **own)
-    with serving(Toy(), credentials) as port:
-        target = f"127.0.0.1:{port}"
-        with Client(target, tls=tls) as client:
-            assert client.embed(SOUND).model == "toy"
-
-        async def asynchronous():
-            async with AsyncClient(target, tls=tls) as client:
-                return await client.embed(SOUND)
-
-        assert asyncio.run(asynchronous()).model == "toy"
-        with (
-            Client(target, tls=TlsOptions(ca_file=chain), retry=None) as client,
-            pytest.raises(errors.UnavailableError),
-        ):
-            client.embed(SOUND)

@@ -37,6 +37,16 @@ _BY_CODE: dict[str, type[AuricleError]] = {
     "DATA_LOSS": errors.InternalError,
 }
 
+# What gRPC says where no connection came about -> what to look at. The first that fits counts.
+_HINTS = (
+    (("CERTIFICATE_VERIFY_FAILED",), "is the CA that signed its certificate the one trusted here (ca_file)?"),
+    (("Hostname Verification",), "if its certificate bears another name, give that as server_name"),
+    (("WRONG_VERSION_NUMBER",), "something answers there, but not in TLS: is it served without?"),
+    (("handshake",), "do both sides use TLS?"),
+    (("failed to connect", "Socket closed"), "something there hung up: does it ask for TLS, or for a certificate?"),
+)
+_HINT = "is `auricle serve` running there?"
+
 
 def from_rpc_error(error: grpc.RpcError, *, target: str, timeout_s: float | None = None) -> AuricleError:
     """Gives the error that the server raised, as far as its status tells.
@@ -67,7 +77,7 @@ def from_rpc_error(error: grpc.RpcError, *, target: str, timeout_s: float | None
 def _without_details(code: str, text: str, target: str, timeout_s: float | None) -> AuricleError:
     """Statuses that gRPC or a proxy made: their words speak of transport, so say what they mean here."""
     if code == "UNAVAILABLE":
-        hint = "do both sides use TLS?" if "handshake" in text else "is `auricle serve` running there?"
+        hint = next((hint for words, hint in _HINTS if all(word in text for word in words)), _HINT)
         return errors.UnavailableError(f"no answer from {target}: {text}; {hint}")
     if code == "DEADLINE_EXCEEDED":
         limit = f" of {timeout_s:g} s" if timeout_s is not None else ""
