@@ -23,7 +23,7 @@ from models import write_embedder
         (["embed", "{clip}", "--model", "tones", "--version", "7"], 4, "no version '7'"),
         (["embed", "{clip}", "--head", "x"], 3, "no head 'x'"),
         (["classify", "{clip}", "--model", "tones"], 3, "no classification head"),
-        (["embed", "{clip}", "--hop-s", "-1"], 3, "hop"),
+        (["embed", "{clip}", "--hop-s", "-1"], 2, "hop"),
         (["embed", "{clip}", "--server", "127.0.0.1:1"], 5, "auricle serve"),
         (["embed", "{clip}", "--server", "127.0.0.1:1", "--tls-key", "x"], 3, "go together"),
         (["embed", "{clip}", "--models", "/nonexistent"], 4, "auricle models pull voice"),

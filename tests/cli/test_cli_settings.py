@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
+from math import nan
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from click.types import FloatParamType
 
+from auricle.cli.group import auricle
 from auricle.cli.serve import _GROUPS, _HELP, settings_from
 from auricle.config import ServerSettings
+from auricle.engine.plan import LONGEST_S
 from command import spawn
 
 
@@ -51,6 +57,15 @@ def test_flags_stand_over_the_environment_over_the_file(
         ("[models.dance]\n", "dance"),
         ("[embed\n", "not valid TOML"),
         ("[embed]\npooling = 'median'\n", "median"),
+        ("[common]\nmodels = 5\n", "[common] models is 5, but must be a path in quotes"),
+        ("[embed]\nhop_s = 1979-05-27\n", "[embed] hop_s is 1979-05-27, but must be a number"),
+        ("[embed]\njson = 5\n", "[embed] json is 5, but must be true or false"),
+        ("[embed]\nhop-s = true\n", "[embed] hop_s is True, but must be a number"),
+        ("[embed]\nhop_s = [1]\n", "[embed] hop_s is [1], but must be a number"),
+        ("[embed]\nhead = ['a', {}]\n", "[embed] head is {}, but must be a number, or a text in quotes"),
+        ("[embed]\nhop_s = nan\n", "'nan' is not a number"),
+        ("[serve]\nport_file = 5\n", "[serve] port_file is 5, but must be a path in quotes"),
+        ("[train]\nreport = 5\n", "[train] report is 5, but must be a path in quotes"),
     ],
 )
 def test_a_wrong_configuration_is_refused(
@@ -60,6 +75,58 @@ def test_a_wrong_configuration_is_refused(
     config.write_text(text)
     ran = run("--config", config, "embed", clips[0])
     assert ran.code == 2
+    assert fragment in ran.err
+
+
+def test_a_value_of_the_configuration_is_read_as_a_flags(
+    run: Any, tmp_path: Path, both: Path, clips: list[Path]
+) -> None:
+    config = tmp_path / "auricle.toml"
+    flags = ["--config", config, "classify", clips[0], "--model", "scenes", "--models", both, "--json"]
+    # One that may be repeated can stand alone; a version is a text, and need not be quoted.
+    config.write_text('[classify]\nallow = "dog"\nhead = ["scene", "mood"]\nversion = 1\nscore_threshold = -1\n')
+    (line,) = run(*flags).lines
+    found = [[category["category_name"] for category in each["categories"]] for each in line["classifications"]]
+    assert found == [["dog"], []]
+    config.write_text("[classify]\nmax_results = 2.5\n")
+    assert "'2.5' is not a valid integer" in run(*flags).err
+
+
+def options_of(group: click.Group, *place: str) -> Iterator[tuple[str, click.Option]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from options_of(command, *place, name)
+        elif command is not None:
+            each = [option for option in command.params if isinstance(option, click.Option)]
+            yield from ((" ".join((*place, name, option.opts[0])), option) for option in each)
+
+
+def test_not_a_number_is_no_value_of_any_option() -> None:
+    numbers = {name: option for name, option in options_of(auricle) if isinstance(option.type, FloatParamType)}
+    assert {"verify --threshold", "classify --score-threshold", "serve --grace-s", "train --test-share"} <= set(numbers)
+    for name, option in numbers.items():
+        for text in ("nan", "-NaN", nan):
+            with pytest.raises(click.BadParameter, match="is not a number"):
+                pytest.fail(f"{name} took {option.type.convert(text, option, None)}")
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["classify", "x", "--max-results", "99999999999999999999"], "-1<=x<=2147483647"),
+        (["stream", "x", "--max-results", "99999999999999999999"], "-1<=x<=2147483647"),
+        (["embed", "x", "--hop-s", "1e300"], f"0<x<={LONGEST_S}"),
+        (["embed", "x", "--segment-length-s", "inf"], f"0<x<={LONGEST_S}"),
+        (["train", "x", "--out", "x.onnx", "--seed", "-1"], "0<=x<=4294967295"),
+        (["train", "x", "--out", "x.onnx", "--seed", "5000000000"], "0<=x<=4294967295"),
+        (["verify", "x", "y", "--threshold", "nan"], "'nan' is not a number"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_with_the_range(run: Any, words: list[str], fragment: str) -> None:
+    ran = run(*words)
+    assert (ran.code, ran.out) == (2, "")
     assert fragment in ran.err
 
 

@@ -11,6 +11,7 @@ import click
 from auricle.cli.connect import connected
 from auricle.cli.exits import describe, report
 from auricle.cli.output import Each, print_json, print_table, short_names, table
+from auricle.cli.ranges import Number, Results, Seconds
 from auricle.cli.settings import Connection, connection_options, json_option, model_options
 from auricle.errors import AuricleError
 
@@ -47,8 +48,8 @@ def segment_options(command: Any) -> Any:
     """Adds what both kinds of result share."""
     for decorator in (
         click.option("--head", "heads", multiple=True, metavar="NAME", help="Head that answers; may be repeated."),
-        click.option("--segment-length-s", type=float, help="Seconds of a segment, for models of variable length."),
-        click.option("--hop-s", type=float, help="Seconds between segment starts (default: the model's)."),
+        click.option("--segment-length-s", type=Seconds(), help="Seconds of a segment, for models of variable length."),
+        click.option("--hop-s", type=Seconds(), help="Seconds between segment starts (default: the model's)."),
         click.option(
             "--pooling",
             type=click.Choice(["none", "mean", "max"]),
@@ -92,8 +93,8 @@ def classify_options(command: Any) -> Any:
             metavar="NAME",
             help="Keep this category only; may be repeated.",
         ),
-        click.option("--score-threshold", type=float, help="Least score (default: the model's, else 0)."),
-        click.option("--max-results", type=int, default=5, show_default=True, help="Best so many; -1: all."),
+        click.option("--score-threshold", type=Number(), help="Least score (default: the model's, else 0)."),
+        click.option("--max-results", type=Results(), default=5, show_default=True, help="Best so many; -1: all."),
     ):
         command = decorator(command)
     return segment_options(command)

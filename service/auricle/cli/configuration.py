@@ -108,23 +108,45 @@ def _command_defaults(
     unused: dict[str, Any],
     place: str,
 ) -> dict[str, Any]:
-    names = {
-        flag_key(each): each.name
+    options = {
+        flag_key(each): each
         for each in command.params
         if isinstance(each, click.Option) and each.expose_value and each.name is not None
     }
     own = {key.replace("-", "_"): value for key, value in table.items()}
-    strangers = [key for key in own if key not in names]
+    strangers = [key for key in own if key not in options]
     if strangers:
-        raise click.UsageError(f"{path}: [{place}] has {_listed(strangers)}; known are {_listed(sorted(names))}")
+        raise click.UsageError(f"{path}: [{place}] has {_listed(strangers)}; known are {_listed(sorted(options))}")
     shared = {key.replace("-", "_"): (key, value) for key, value in common.items()}
     defaults: dict[str, Any] = {}
     for key, (spelled, value) in shared.items():
-        if key in names:
+        if key in options:
             unused.pop(spelled, None)
-            defaults[names[key]] = value
-    defaults.update((names[key], value) for key, value in own.items())
+            defaults[options[key].name or ""] = _value(f"{path}: [{COMMON}] {spelled}", options[key], value)
+    for key, value in own.items():
+        defaults[options[key].name or ""] = _value(f"{path}: [{place}] {key}", options[key], value)
     return defaults
+
+
+def _value(at: str, option: click.Option, value: object) -> object:
+    """The value as its flag has it, a list where that may be repeated. UsageError: it is of another type."""
+    if not option.multiple:
+        return _single(at, option, value)
+    return [_single(at, option, each) for each in (value if isinstance(value, list) else [value])]
+
+
+def _single(at: str, option: click.Option, value: object) -> object:
+    kinds: tuple[type, ...]
+    if option.is_flag:
+        wanted, kinds = "true or false", (bool,)
+    elif isinstance(option.type, click.Path):
+        wanted, kinds = "a path in quotes", (str,)
+    else:
+        wanted, kinds = "a number, or a text in quotes", (str, int, float)
+    # For Python true is a number, too.
+    if not isinstance(value, kinds) or isinstance(value, bool) is not option.is_flag:
+        raise click.UsageError(f"{at} is {value}, but must be {wanted}")
+    return value if option.is_flag else str(value)
 
 
 def _expect_table(path: Path, place: str, value: object) -> None:

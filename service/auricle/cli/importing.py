@@ -13,6 +13,7 @@ import click
 from auricle.cli.configuration import config_option
 from auricle.cli.output import console, plain, print_json, print_table, table
 from auricle.cli.places import default_models_dir
+from auricle.cli.ranges import Number, NumberRange
 from auricle.cli.settings import json_option, models_option
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> t
 @click.option("--sample-rate", "sample_rate_hz", type=click.IntRange(min=1), metavar="HZ", help="Rate that it takes.")
 @click.option("--features", metavar="PRESET", help="ONNX: the features that it takes, or none: the waveform.")
 @click.option("--layout", metavar="AXES", help="ONNX: axes of its input, e.g. batch,frames,bands (default: by rank).")
-@click.option("--segment-length-s", type=click.FloatRange(min=0, min_open=True), help="ONNX: seconds of a segment.")
-@click.option("--hop-s", type=click.FloatRange(min=0, min_open=True), help="ONNX: seconds between segments.")
+@click.option("--segment-length-s", type=NumberRange(min=0, min_open=True), help="ONNX: seconds of a segment.")
+@click.option("--hop-s", type=NumberRange(min=0, min_open=True), help="ONNX: seconds between segments.")
 @click.option("--output", "outputs", multiple=True, metavar="TENSOR", help="ONNX: an output to serve (default: all).")
 @click.option("--labels", multiple=True, callback=_labels, metavar="[LOCALE=]FILE", help="Label file; may be repeated.")
 @click.option("--calibration", type=_FILE, metavar="FILE", help="Score calibration: a line a class.")
@@ -63,7 +64,7 @@ def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> t
     show_default=True,
     help="What calibration does to a score first.",
 )
-@click.option("--default-score", type=float, default=0.0, show_default=True, help="Of a class without calibration.")
+@click.option("--default-score", type=Number(), default=0.0, show_default=True, help="Of a class without calibration.")
 @click.option(
     "--activation",
     type=click.Choice(["none", "sigmoid", "softmax"]),

@@ -10,6 +10,7 @@ from auricle.cli.clips import files_argument, over_files, sound_of
 from auricle.cli.connect import connected
 from auricle.cli.exits import DIFFERENT
 from auricle.cli.output import print_json, print_table, short_names, table
+from auricle.cli.ranges import NumberRange
 from auricle.cli.settings import Connection, connection_options, json_option, model_options, setting
 from auricle.errors import OptionError
 
@@ -82,7 +83,7 @@ def compare(
 @click.command()
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@setting("--threshold", type=click.FloatRange(-1, 1), required=True, help="Least cosine that counts as the same.")
+@setting("--threshold", type=NumberRange(-1, 1), required=True, help="Least cosine that counts as the same.")
 @model_options
 @_pooled_options
 @json_option

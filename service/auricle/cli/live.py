@@ -14,6 +14,7 @@ from auricle.cli.connect import connected
 from auricle.cli.microphone import microphone
 from auricle.cli.output import print_json
 from auricle.cli.pipe import standard_input
+from auricle.cli.ranges import NumberRange, Results
 from auricle.cli.settings import Connection, connection_options, json_option, model_options
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ _SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 )
 @click.option("--mic", is_flag=True, help="Record the microphone instead of reading FILEs, until Ctrl-C.")
 @click.option("--device", metavar="NAME", help="With --mic: the device, by name or number (python -m sounddevice).")
-@click.option(
-    "--duration-s", type=click.FloatRange(min=0, min_open=True), help="With --mic: stop after so many seconds."
-)
+@click.option("--duration-s", type=NumberRange(min=0, min_open=True), help="With --mic: stop after so many seconds.")
 @click.option(
     "--as",
     "kind",
@@ -50,7 +49,7 @@ _SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
     help="What to ask for (default: what the model is for).",
 )
 @click.option(
-    "--max-results", type=int, default=3, show_default=True, help="When classifying: the best so many; -1: all."
+    "--max-results", type=Results(), default=3, show_default=True, help="When classifying: the best so many; -1: all."
 )
 @model_options
 @segment_options

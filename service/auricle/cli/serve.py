@@ -13,6 +13,7 @@ import click
 from auricle.cli.configuration import config_option
 from auricle.cli.logs import FORMATS, LEVELS, configure_logs
 from auricle.cli.places import default_models_dir
+from auricle.cli.ranges import Number
 from auricle.cli.settings import models_option, setting
 from auricle.config import AdmissionSettings, BatchSettings, Limits, ServerSettings, SessionSettings, TlsSettings
 from auricle.errors import OptionError
@@ -112,7 +113,7 @@ def _flag(prefix: str, field: Field[Any], declared: Any) -> Callable[[F], F]:
     inner, optional = _unwrapped(declared)
     kinds: Mapping[Any, Kind] = {
         int: click.INT,
-        float: click.FLOAT,
+        float: Number(),
         str: click.STRING,
         Path: click.Path(path_type=Path, dir_okay=False),
     }

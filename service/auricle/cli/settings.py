@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from auricle.cli.configuration import config_option
+from auricle.cli.ranges import NumberRange
 
 __all__ = ["Connection", "connection_options", "json_option", "model_options", "models_option", "setting"]
 
@@ -72,7 +73,7 @@ def connection_options(command: F) -> F:
         models_option,
         setting(
             "--timeout-s",
-            type=click.FloatRange(min=0, min_open=True),
+            type=NumberRange(min=0, min_open=True),
             help="Time limit of one call (default: 60 with a server, else none).",
         ),
         setting("--tls", is_flag=True, help="Encrypt the connection to the server."),

@@ -14,6 +14,7 @@ from auricle.cli.configuration import config_option
 from auricle.cli.exits import tell
 from auricle.cli.logs import configure_logs
 from auricle.cli.output import console, print_json
+from auricle.cli.ranges import Number
 from auricle.cli.settings import json_option
 from auricle.errors import OptionError
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from auricle.training.report import Report
 
 __all__ = ["train"]
+
+# Keras seeds with 32 bits.
+_MOST_SEED = 2**32 - 1
 
 
 def _locales(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, list[str]]:
@@ -91,7 +95,7 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
 )
 @click.option("--group-pattern", metavar="REGEX", help="Its one group, in a file's name, says who made the sound.")
 @click.option("--hold-out", metavar="GROUP", help="Test with this group; without it with a share of each class.")
-@click.option("--test-share", type=float, default=0.2, show_default=True, help="Share of each class to test with.")
+@click.option("--test-share", type=Number(), default=0.2, show_default=True, help="Share of each class to test with.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Of a whole model.")
 @click.option(
     "--augment",
@@ -101,7 +105,13 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
     metavar="NAME=VALUE",
     help="How far a whole model's clips are changed, e.g. snr_db=5,30, masks=0 or none; may be repeated.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same model.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=_MOST_SEED),
+    default=1,
+    show_default=True,
+    help="The same seed gives the same model.",
+)
 @click.option(
     "--quantize",
     type=click.Choice(["float16", "int8"]),
