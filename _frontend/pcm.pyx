@@ -70,21 +70,26 @@ cdef inline vf decode_lanes(const uint8_t* p, Encoding encoding) noexcept nogil:
 cdef inline bint decode_as(
     Encoding encoding, Py_ssize_t width, const uint8_t* data, Py_ssize_t samples, float* scratch, float scale
 ) noexcept nogil:
-    """data (samples,) of ``width`` bytes -> scratch (samples,) times scale; False if a sample is NaN or infinite."""
+    """data (samples,) of ``width`` bytes -> scratch (samples,) times scale; False if one is NaN or reaches 2^20."""
     cdef uint8_t tail[4 * 16]
     cdef float lane[16]
     cdef Py_ssize_t i = 0
-    cdef vf v, wrong = vf_set(0)  # stays 0 while all is finite: v - v is NaN for what is not
+    cdef float reach = 3.2451855365842673e+32  # 2^108: it takes the least sample that is refused to infinity
+    cdef vf v, far, wrong = vf_set(0)  # stays 0 while all is finite: far - far is not 0 for what is not
     while i + VF_LANES <= samples:
         v = decode_lanes(data + i * width, encoding)
-        wrong = wrong + (v - v)
+        if encoding == F32LE:
+            far = v * reach
+            wrong = wrong + (far - far)
         vf_store(scratch + i, v * scale)
         i += VF_LANES
     if i < samples:
         memset(tail, 0, sizeof(tail))
         memcpy(tail, data + i * width, (samples - i) * width)
         v = decode_lanes(tail, encoding)  # the lanes behind the tail are finite too
-        wrong = wrong + (v - v)
+        if encoding == F32LE:
+            far = v * reach
+            wrong = wrong + (far - far)
         vf_store(lane, v * scale)
         memcpy(scratch + i, lane, (samples - i) * sizeof(float))
     vf_store(lane, wrong)
@@ -126,19 +131,19 @@ cdef inline void mix(const float* scratch, Py_ssize_t frames, Py_ssize_t channel
 cdef Py_ssize_t run(
     const uint8_t* data, Encoding encoding, Py_ssize_t width, Py_ssize_t frames, Py_ssize_t channels, float* out
 ) noexcept nogil:
-    """data (frames, channels) of ``width`` bytes -> out (frames,); returns the block that is not finite, or -1."""
+    """data (frames, channels) of ``width`` bytes -> out (frames,); returns the block that is refused, or -1."""
     cdef float scratch[BLOCK]
     cdef float scale = (1.0 if encoding == F32LE else 1.0 / 32768.0) / channels
     cdef Py_ssize_t done = 0, count
-    cdef bint finite
+    cdef bint good
     while done < frames:
         count = min(BLOCK // channels, frames - done)
         if channels == 1:
-            finite = decode(encoding, data, count, out + done, scale)
+            good = decode(encoding, data, count, out + done, scale)
         else:
-            finite = decode(encoding, data, count * channels, scratch, scale)
+            good = decode(encoding, data, count * channels, scratch, scale)
             mix(scratch, count, channels, out + done)
-        if not finite:
+        if not good:
             return done
         data += count * channels * width
         done += count
@@ -155,7 +160,7 @@ def to_mono(data, int encoding, Py_ssize_t channels, out):
         out: f32 (frames,).
 
     Returns:
-        The first frame of the block in which a sample is NaN or infinite, or -1 where there is none.
+        The first frame of the block in which a sample is NaN or reaches 2^20, or -1 where there is none.
     """
     cdef Py_ssize_t width = 2 if encoding == S16LE else 4 if encoding == F32LE else 1
     cdef Py_ssize_t frames, block

@@ -74,7 +74,7 @@ def test_every_int16_is_scaled_exactly() -> None:
 
 
 def test_mono_floats_pass_through_bit_for_bit() -> None:
-    x = np.array([0.1, -0.0, 1e-42, 3.4e38, -1e30], "<f4")
+    x = np.array([0.1, -0.0, 1e-42, 1e6, -1e-30], "<f4")
     assert frontend.pcm_to_mono(x.tobytes(), "f32le", 1).tobytes() == x.tobytes()
 
 
@@ -119,8 +119,8 @@ def test_equal_channels_are_one_channel() -> None:
     np.testing.assert_array_equal(frontend.pcm_to_mono(stereo, "s16le", 2), numbers / 32768.0)
 
 
-def test_loud_floats_do_not_overflow_in_the_mean() -> None:
-    x = np.full((40, 2), np.finfo(np.float32).max, np.float32)
+def test_the_mean_of_the_loudest_floats_is_exact() -> None:
+    x = np.full((40, 2), np.nextafter(np.float32(2**20), np.float32(0)), np.float32)
     np.testing.assert_array_equal(frontend.pcm_to_mono(x, "f32le", 2), x[:, 0])
 
 
@@ -145,6 +145,21 @@ def test_a_sample_that_is_not_finite_is_named(bad: float, channels: int, frame: 
     with pytest.raises(AudioError, match=f"sample {frame} of channel {channel} is ") as caught:
         frontend.pcm_to_mono(x.tobytes(), "f32le", channels)
     assert caught.value.reason == "AUDIO_NOT_FINITE"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("channels", "frame", "channel"), [(1, 0, 0), (1, 4_999, 0), (2, 3_000, 1), (3, 17, 2)])
+def test_a_sample_far_out_of_range_is_named_and_the_largest_is_not(
+    sign: int, channels: int, frame: int, channel: int
+) -> None:
+    x = np.zeros((5_000, channels), np.float32)
+    x[frame, channel] = sign * np.nextafter(np.float32(2**20), np.float32(0))
+    assert frontend.pcm_to_mono(x.tobytes(), "f32le", channels)[frame] == x[frame].mean()
+    for bad in (2.0**20, 1e19, 3e38):
+        x[frame, channel] = sign * bad
+        with pytest.raises(AudioError, match=f"sample {frame} of channel {channel} is .*outside -1 to 1") as caught:
+            frontend.pcm_to_mono(x.tobytes(), "f32le", channels)
+        assert caught.value.reason == "AUDIO_OUT_OF_RANGE"
 
 
 @pytest.mark.parametrize(

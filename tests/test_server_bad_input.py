@@ -107,6 +107,7 @@ PCM = {
     "half a stereo frame": (raw(16000, 2, bytes(62)), "AUDIO_SPLIT_SAMPLE", "audio.pcm.data"),
     "no samples": (raw(16000, 1, b""), "AUDIO_EMPTY", "audio"),
     "NaN": (pcm(np.array([0, np.nan, 0], np.float32)), "AUDIO_NOT_FINITE", "audio"),
+    "far out of range": (pcm(np.full(16000, 1e19, np.float32)), "AUDIO_OUT_OF_RANGE", "audio"),
 }
 
 

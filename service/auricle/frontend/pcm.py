@@ -19,6 +19,7 @@ _kernel = load("pcm")
 PCM_BYTES = {"s16le": 2, "f32le": 4, "mulaw": 1, "alaw": 1}
 
 _MAX_CHANNELS = 2048
+_TOO_LARGE = 2.0**20
 
 
 def pcm_to_mono(
@@ -41,7 +42,7 @@ def pcm_to_mono(
     Raises:
         OptionError: the encoding is unknown, the channel count out of range, or an array says otherwise.
         AudioError: ``AUDIO_SPLIT_SAMPLE`` where the data is no whole number of frames, ``AUDIO_NOT_FINITE`` where a
-            float is NaN or infinite.
+            float is NaN or infinite, ``AUDIO_OUT_OF_RANGE`` where one is 2^20 or more: features of it would overflow.
     """
     if encoding not in PCM_BYTES:
         raise OptionError(f"PCM encoding {encoding!r} is unknown; use one of: {', '.join(PCM_BYTES)}", field="encoding")
@@ -64,7 +65,7 @@ def pcm_to_mono(
         octets = view.cast("B")
         block = _kernel.to_mono(octets, _kernel.ENCODINGS[encoding], channels, out)
         if block >= 0:
-            raise _not_finite(octets, channels, block)
+            raise _bad_sample(octets, channels, block)
     return out
 
 
@@ -83,13 +84,16 @@ def _checked(data: NDArray[Any], encoding: str, channels: int) -> NDArray[Any]:
     return np.ascontiguousarray(data)
 
 
-def _not_finite(octets: memoryview, channels: int, block: int) -> AudioError:
+def _bad_sample(octets: memoryview, channels: int, block: int) -> AudioError:
     """Finds the sample that the kernel met in the block of frames that begins at ``block``."""
     samples = np.frombuffer(octets, "<f4", offset=block * channels * 4)
-    place = int(np.argmin(np.isfinite(samples)))
-    frame, channel = block + place // channels, place % channels
-    return AudioError(
-        f"sample {frame} of channel {channel} is {samples[place]}, not a finite number; repair or drop it",
-        field="audio",
-        reason="AUDIO_NOT_FINITE",
-    )
+    place = int(np.argmin(np.abs(samples) < _TOO_LARGE))
+    sample = samples[place]
+    said = f"sample {block + place // channels} of channel {place % channels} is {sample:g}"
+    if np.isfinite(sample):
+        return AudioError(
+            f"{said}, far outside -1 to 1; divide integers by their full scale",
+            field="audio",
+            reason="AUDIO_OUT_OF_RANGE",
+        )
+    return AudioError(f"{said}, not a finite number; repair or drop it", field="audio", reason="AUDIO_NOT_FINITE")
