@@ -60,6 +60,17 @@ def test_classify_prints_categories(run: Any, both: Path, clips: list[Path]) -> 
     assert answer["categories"][0]["display_name"] in run("classify", clips[0], *wanted).out
 
 
+def test_the_name_by_which_a_category_is_kept_stands_in_the_table(run: Any, both: Path, clips: list[Path]) -> None:
+    flags = ["--model", "scenes", "--head", "scene", "--score-threshold", "-1", "--models", both]
+    german = run("classify", clips[0], *flags, "--locale", "de").out
+    assert all(each in german for each in ("dog (Hund)", "cat (Katze)", "bird (Vogel)", "rain (Regen)"))
+    assert "dog\n" in re.sub(r" +\n", "\n", run("classify", clips[0], *flags).out)
+    kept = run("classify", clips[0], *flags, "--locale", "de", "--allow", "dog")
+    assert kept.code == 0
+    assert "dog (Hund)" in kept.out
+    assert "Katze" not in kept.out
+
+
 def test_compare_is_a_number_or_a_matrix(run: Any, embedders: Path, clips: list[Path]) -> None:
     pair = run("compare", *clips[:2], "--models", embedders)
     assert re.match(r"0\.9\d{3}  ", pair.out)

@@ -16,7 +16,7 @@ from auricle.cli.settings import Connection, connection_options, json_option, mo
 from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
-    from auricle.client import ClassifyResult, EmbedResult
+    from auricle.client import Category, ClassifyResult, EmbedResult
 
 Result = TypeVar("Result", "EmbedResult", "ClassifyResult")
 
@@ -84,14 +84,18 @@ def classify_options(command: Any) -> Any:
         click.option("--include-embeddings", is_flag=True, help="Vectors of the same inference, too."),
         click.option("--locale", "display_names_locale", default="", help="Language of the names shown (default: en)."),
         click.option(
-            "--deny", "category_denylist", multiple=True, metavar="NAME", help="Drop this category; may be repeated."
+            "--deny",
+            "category_denylist",
+            multiple=True,
+            metavar="NAME",
+            help="Drop the category of this name; may be repeated.",
         ),
         click.option(
             "--allow",
             "category_allowlist",
             multiple=True,
             metavar="NAME",
-            help="Keep this category only; may be repeated.",
+            help="Keep the category of this name only; may be repeated.",
         ),
         click.option("--score-threshold", type=Number(), help="Least score (default: the model's, else 0)."),
         click.option("--max-results", type=Results(), default=5, show_default=True, help="Best so many; -1: all."),
@@ -135,6 +139,8 @@ def embed(files: tuple[str, ...], model: str | None, version: str | None, as_jso
 @connection_options
 def classify(files: tuple[str, ...], model: str | None, version: str | None, as_json: bool, **flags: Any) -> int:
     """Gives the labels of clips with their scores, best first.
+
+    --allow and --deny take a category's name; what --locale calls it stands behind that in brackets.
 
     \b
       auricle classify street.wav --max-results 3
@@ -244,7 +250,14 @@ def _classify_rows(file: str, result: ClassifyResult) -> Iterable[tuple[str, ...
     for each in result.classifications:
         place = (file, f"{each.start_s:.2f} s", f"{each.end_s:.2f} s", each.head)
         for category in each.categories:
-            yield *place, f"{category.score:.4f}", category.label
+            yield *place, f"{category.score:.4f}", _named(category)
             place = ("", "", "", "")
         if not each.categories:
             yield *place, "", "(nothing over the threshold)"
+
+
+def _named(category: Category) -> str:
+    """What a category is called, after its name, by which --allow and --deny know it, where that is another."""
+    if category.category_name in ("", category.label):
+        return category.label
+    return f"{category.category_name} ({category.label})"
