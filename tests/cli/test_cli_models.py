@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from auricle.cli.bench import _path
+from auricle.model.bundled import bundled_dir
 from models import write_classifier, write_embedder
 
 
@@ -60,3 +62,34 @@ def test_pull_tells_whether_it_fetched(run: Any, voice_models: Path) -> None:
     (line,) = run("models", "pull", "voice", "--models", voice_models, "--json").lines
     assert line["fetched"] is False
     assert Path(line["path"]).is_file()
+
+
+def test_what_comes_with_auricle_is_measured_and_cannot_be_removed(run: Any, tmp_path: Path) -> None:
+    flags = ["--models", tmp_path, "--rounds", "1", "--threads", "1", "--json"]
+    assert run("bench", "digits", *flags).lines
+    ran = run("models", "remove", "digits", "--yes", "--models", tmp_path)
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err == "auricle: digits comes with auricle and cannot be removed; --no-bundled serves without it\n"
+    # One of the user's own hides it, and goes.
+    own = write_embedder(tmp_path / "digits.onnx")
+    assert _path("digits", tmp_path) == own
+    assert run("models", "remove", "digits", "--yes", "--models", tmp_path).code == 0
+    assert _path("digits", tmp_path) == bundled_dir() / "digits.onnx"
+
+
+def test_a_file_of_another_version_is_not_shown(run: Any, tmp_path: Path) -> None:
+    path = write_embedder(tmp_path / "tones.onnx", version="2")
+    assert run("models", "show", path, "--version", "2").code == 0
+    ran = run("models", "show", path, "--version", "3")
+    assert (ran.code, ran.out) == (4, "")
+    assert "no version '3'; loaded are: 2" in ran.err
+
+
+def test_a_file_that_cannot_be_shown_says_why(run: Any, tmp_path: Path) -> None:
+    hidden = write_embedder(tmp_path / ".tones.onnx")
+    ran = run("models", "show", hidden)
+    assert (ran.code, ran.out) == (3, "")
+    assert f"{hidden} begins with a dot" in ran.err
+    ran = run("models", "show", "birds.tflite")
+    assert (ran.code, ran.out) == (2, "")
+    assert "birds.tflite is to be imported first (auricle models import); --tflite-json" in ran.err

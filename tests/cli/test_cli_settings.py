@@ -47,6 +47,22 @@ def test_flags_stand_over_the_environment_over_the_file(
     assert len(run("embed", clips[0], env={"AURICLE_CONFIG": str(config)}).lines[0]["embeddings"]) == in_file[0]
 
 
+def test_a_directory_or_a_file_on_the_command_line_stands_over_a_server_elsewhere(
+    run: Any, tmp_path: Path, embedders: Path, clips: list[Path], address: str
+) -> None:
+    config = tmp_path / "auricle.toml"
+    config.write_text('[common]\nserver = "127.0.0.1:1"\n')
+    nowhere = {"AURICLE_SERVER": "127.0.0.1:1"}
+    for flags, env in (([], nowhere), (["--config", config], {})):
+        assert run(*flags, "embed", clips[0], "--models", embedders, env=env).code == 0
+        assert run(*flags, "models", "show", embedders / "tones" / "1.onnx", env=env).code == 0
+        assert run(*flags, "embed", clips[0], env={**env, "AURICLE_MODELS": str(embedders)}).code == 5
+        # Both on the command line: the server, which alone has two models.
+        ran = run(*flags, "embed", clips[0], "--models", embedders, "--server", address, env=env)
+        assert "scenes" in ran.err
+    assert run("health", "--models", embedders, env={"AURICLE_SERVER": address}).code == 0
+
+
 @pytest.mark.parametrize(
     ("text", "fragment"),
     [
@@ -128,6 +144,21 @@ def test_a_number_out_of_range_is_refused_with_the_range(run: Any, words: list[s
     ran = run(*words)
     assert (ran.code, ran.out) == (2, "")
     assert fragment in ran.err
+
+
+def test_a_configuration_without_a_name_is_refused(run: Any) -> None:
+    ran = run("--config", "", "models", "list")
+    assert (ran.code, ran.out) == (2, "")
+    assert "the name is empty; name a TOML file, or leave it out" in ran.err
+
+
+def test_a_place_for_the_port_that_is_not_there_is_refused_before_models_are_loaded(
+    run: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("auricle.serve.lifecycle.run", lambda settings: pytest.fail("it loads"))
+    ran = run("serve", "--models", tmp_path, "--port-file", tmp_path / "absent" / "port")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"'--port-file': there is no folder {tmp_path / 'absent'}; make it first" in ran.err
 
 
 def test_every_setting_of_the_server_is_a_flag() -> None:

@@ -112,17 +112,20 @@ def _show(costs: list[Cost], chosen: Cost, device: str) -> None:
 
 
 def _path(model: str, models_dir: Path) -> Path:
-    """A file, or the newest version of that name in the directory."""
+    """A file, or the newest version of that name in the directory, else of those that come with auricle."""
     from auricle.engine.repository import scan, version_key
+    from auricle.model.bundled import bundled_dir
 
     if model.endswith(".onnx"):
         if not Path(model).is_file():
             raise NotFoundError(f"no file {model}")
         return Path(model)
-    found = [file for file in scan(models_dir) if file.name == model]
+    files = [*scan(models_dir), *scan(bundled_dir(), bundled=True)]
+    found = [file for file in files if file.name == model]
     if not found:
         raise NotFoundError(f"no model {model!r} in {models_dir}; auricle models list shows what there is")
-    return max(found, key=lambda file: version_key(file.version or "")).path
+    # The user's own hide one of that name that comes with auricle, as where they are served.
+    return max(found, key=lambda file: (not file.bundled, version_key(file.version or ""))).path
 
 
 def _counts(text: str | None) -> list[int]:

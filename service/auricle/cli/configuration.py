@@ -58,6 +58,8 @@ def flag_key(option: click.Option) -> str:
 def _load(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
+    if path == Path():
+        raise click.BadParameter("the name is empty; name a TOML file, or leave it out")
     root = ctx.find_root()
     assert isinstance(root.command, click.Group)
     defaults = read_defaults(path, root.command, root)

@@ -23,14 +23,16 @@ _SERVING = "SERVING"
 @json_option
 @connection_options
 def health(model: str | None, as_json: bool, **flags: Any) -> int:
-    """Asks a server whether it serves: exit code 0 if so, 5 if not. It is 127.0.0.1:50051 where --server names none.
+    """Asks a server whether it serves: exit code 0 if so, 5 if not, 4 where it has no such model.
+
+    It is 127.0.0.1:50051 where --server names none.
 
     \b
       auricle health
       auricle health --server 10.0.0.7:50051 --model voice --timeout-s 2
     """
-    connection = Connection.take(flags)
-    connection = replace(connection, server=connection.server or _USUAL_SERVER)
+    server = flags["server"] or _USUAL_SERVER
+    connection = replace(Connection.take(flags), server=server)
     with connected(connection) as client:
         status = client.health(f"auricle.model/{model}" if model else "")
     if as_json:

@@ -16,15 +16,16 @@ from auricle.cli.importing import TASKS, import_model
 from auricle.cli.output import plain, print_json, print_json_text, print_table, short_size, table, working
 from auricle.cli.places import default_models_dir
 from auricle.cli.pulling import pull
-from auricle.cli.settings import Connection, connection_options, json_option, models_option
-from auricle.errors import NotFoundError
+from auricle.cli.settings import Connection, connection_options, json_option, models_option, typed
+from auricle.errors import InvalidArgumentError, NotFoundError
+from auricle.model.bundled import bundled_names
 
 if TYPE_CHECKING:
     from auricle.client import ModelInfo
 
 __all__ = ["models"]
 
-_SUFFIX = ".onnx"
+_SUFFIX, _TFLITE = ".onnx", ".tflite"
 _FEW_LABELS = 8
 
 
@@ -83,10 +84,15 @@ def show(name: str, version: str | None, tflite_json: bool, as_json: bool, **fla
     if tflite_json:
         _print_view(name)
         return
+    if name.endswith(_TFLITE):
+        raise click.UsageError(
+            f"{name} is to be imported first (auricle models import); --tflite-json shows its own metadata"
+        )
     with working("loading"):
-        if connection.server is None and name.endswith(_SUFFIX):
+        # A server has no files: one that the environment or the file names is not meant.
+        if name.endswith(_SUFFIX) and not (connection.server and typed("server")):
             with _alone(Path(name)) as directory, local_client(directory) as client:
-                info = client.model(Path(name).stem)
+                info = client.model(Path(name).stem, version)
         else:
             with connected(connection) as client:
                 info = client.model(name, version)
@@ -113,6 +119,8 @@ def remove(name: str, version: str | None, yes: bool, as_json: bool, models: Pat
     """
     directory = models or default_models_dir()
     files = _files_of(directory, name, version)
+    if not files and name in bundled_names():
+        raise InvalidArgumentError(f"{name} comes with auricle and cannot be removed; --no-bundled serves without it")
     if not files:
         wanted = name if version is None else f"{name} version {version}"
         raise NotFoundError(f"no model {wanted} in {directory}; `auricle models list` has the names")
@@ -151,6 +159,8 @@ def _alone(path: Path) -> Iterator[Path]:
     """A directory that holds one model file, with its sidecar."""
     if not path.is_file():
         raise FileNotFoundError(2, "no such file", str(path))
+    if path.name.startswith("."):
+        raise InvalidArgumentError(f"{path} begins with a dot, and hidden files are not looked at; rename it")
     with tempfile.TemporaryDirectory(prefix="auricle-") as scratch:
         for each in (path, path.with_suffix(".json")):
             if each.is_file():
@@ -163,7 +173,7 @@ def _print_view(name: str) -> None:
     from auricle.importing.tflite import tflite_json as original_json
     from auricle.metadata import tflite_json
 
-    if name.endswith(".tflite"):
+    if name.endswith(_TFLITE):
         print_json_text(original_json(Path(name)))
         return
     if not name.endswith(_SUFFIX):

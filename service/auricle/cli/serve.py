@@ -131,7 +131,8 @@ def _unwrapped(declared: Any) -> tuple[Any, bool]:
 def settings_from(flags: Mapping[str, Any]) -> ServerSettings:
     """Builds the settings from the flags that were given; None stands for one that was not.
 
-    Raises UsageError that names the flag: a value out of range, or half of a pair of TLS files.
+    Raises UsageError that names the flag: a value out of range, a file in a folder that is not there, or half of a pair
+    of TLS files.
     """
     given = {name: value for name, value in flags.items() if value is not None}
 
@@ -147,6 +148,10 @@ def settings_from(flags: Mapping[str, Any]) -> ServerSettings:
             flag = f"--{prefix}{error.field}".replace("_", "-")
             raise click.BadParameter(error.message, param_hint=repr(flag)) from error
 
+    port_file = given.get("port_file")
+    if port_file is not None and not port_file.parent.is_dir():
+        # All models would be loaded before it is written.
+        raise click.BadParameter(f"there is no folder {port_file.parent}; make it first", param_hint="'--port-file'")
     tls = of("tls_")
     if tls and not {"certificate", "key"} <= tls.keys():
         raise click.UsageError("--tls-certificate and --tls-key go together; one of them is missing")

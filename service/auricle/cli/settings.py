@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from auricle.cli.configuration import config_option
 from auricle.cli.ranges import NumberRange
 
-__all__ = ["Connection", "connection_options", "json_option", "model_options", "models_option", "setting"]
+__all__ = ["Connection", "connection_options", "json_option", "model_options", "models_option", "setting", "typed"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -33,8 +34,21 @@ class Connection:
 
     @classmethod
     def take(cls, flags: dict[str, Any]) -> Connection:
-        """Takes the connection's flags out of a command's."""
-        return cls(**{field.name: flags.pop(field.name) for field in fields(cls)})
+        """Takes the connection's flags out of a command's.
+
+        A directory on the command line is asked rather than a server that the environment or the file names.
+        """
+        taken = cls(**{field.name: flags.pop(field.name) for field in fields(cls)})
+        return taken.here() if typed("models") and not typed("server") else taken
+
+    def here(self) -> Connection:
+        """The same, with the engine in this process."""
+        return replace(self, server=None)
+
+
+def typed(name: str) -> bool:
+    """Whether a parameter of the command that runs was given on the command line."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def setting(*flags: str, help: str, **attributes: Any) -> Decorator[Any]:  # noqa: A002 - click's name
