@@ -21,6 +21,8 @@ LIMITS = Limits()
 # Whole steps of 16 bits, so that lossless means equal.
 SINE = np.round(16384 * np.sin(np.arange(32000) * 0.1)).astype(np.float32) / 32768
 LOSSLESS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("FLAC", "PCM_16"), ("AIFF", "PCM_16")]
+# Forms of WAV, and AU, that writers of long files and old tools make.
+LESS_USUAL = [("RF64", "PCM_16"), ("W64", "PCM_16"), ("AU", "PCM_16"), ("AU", "ULAW")]
 LOSSY = [("WAV", "ULAW"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
 
 
@@ -74,7 +76,7 @@ def test_channels_stay_interleaved() -> None:
     np.testing.assert_allclose(decode(sound), SINE / 2, atol=1e-7)
 
 
-@pytest.mark.parametrize(("container", "subtype"), [*LOSSLESS, *LOSSY])
+@pytest.mark.parametrize(("container", "subtype"), [*LOSSLESS, *LOSSY, *LESS_USUAL])
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
 def test_a_truncated_file_is_refused(container: str, subtype: str, keep: float) -> None:
     content = encode(container, subtype)
@@ -85,6 +87,38 @@ def test_a_truncated_file_is_refused(container: str, subtype: str, keep: float) 
 @pytest.mark.parametrize(("container", "subtype"), [*LOSSLESS, *LOSSY])
 def test_a_file_cut_in_its_header_is_refused(container: str, subtype: str) -> None:
     assert isinstance(refused(encode(container, subtype)[:40]), AudioError)
+
+
+@pytest.mark.parametrize(("container", "subtype"), LESS_USUAL)
+def test_a_less_usual_file_that_is_whole_is_read(container: str, subtype: str) -> None:
+    assert decode(open_content(encode(container, subtype), LIMITS)).size == SINE.size
+
+
+def test_a_big_endian_wav_is_read_whole_and_refused_where_it_was_cut() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, SINE, 16000, format="WAV", subtype="PCM_16", endian="BIG")
+    content = file.getvalue()
+    assert content[:4] == b"RIFX"
+    assert decode(open_content(content, LIMITS)).size == SINE.size
+    assert "2 are missing" in refused(content[:-2]).message
+
+
+@pytest.mark.parametrize("second", ["VORBIS", "OPUS"])
+def test_ogg_streams_one_after_another_are_refused_and_not_answered_in_part(second: str) -> None:
+    first = encode("OGG", "VORBIS")
+    error = refused(first + encode("OGG", second))
+    assert f"the second from byte {len(first)} on" in error.message
+
+
+def test_a_flac_with_an_id3v1_tag_at_its_end_is_read() -> None:
+    content = encode("FLAC", "PCM_16")
+    np.testing.assert_array_equal(decode(open_content(content + b"TAG" + bytes(125), LIMITS)), SINE)
+
+
+def test_damage_is_said_to_be_at_or_after_what_was_read() -> None:
+    content = bytearray(encode("FLAC", "PCM_16"))
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    assert "at or after 0 sample frames" in refused(bytes(content)).message
 
 
 def test_a_byte_that_is_missing_is_counted() -> None:

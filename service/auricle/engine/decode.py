@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from auricle.config import Limits
+from auricle.engine.containers import check_whole, truncated, without_tag
 from auricle.engine.wav import find_samples
 from auricle.errors import AudioError, LimitError
 from auricle.frontend import PCM_BYTES
@@ -25,16 +25,10 @@ Block = bytes | memoryview | NDArray[np.int16] | NDArray[np.float32]
 BLOCK_FRAMES = 65536
 # libsndfile's float32 read costs many times its int16 read; these lose nothing in 16 bits.
 INT16_SUBTYPES = frozenset({"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"})
-# Writers that cannot seek back leave a size near 2^31 or 2^32 in the header.
-UNKNOWN_SIZE = 0x7FFF_0000
 # libsndfile's word for a length that the header does not give.
 UNKNOWN_FRAMES = 1 << 62
-# Chunks before the samples that are walked over; real files have a few, a made one could keep us busy for seconds.
-MOST_CHUNKS = 1000
 # A larger file may take milliseconds to open: some decoders search it to its end.
 SMALL_BYTES = 32768
-# An Ogg page's header without its table of segment sizes.
-OGG_HEADER_BYTES = 27
 FORMATS = "WAV, FLAC, OGG Vorbis or Opus, MP3 or AIFF"
 
 
@@ -119,8 +113,8 @@ def open_content(content: Buffer, limits: Limits) -> Sound:
     stored = _open_stored(content, limits)
     if stored is not None:
         return stored
-    content = bytes(content)
-    _check_chunks(content)
+    content = without_tag(bytes(content))
+    check_whole(content)
     try:
         file = soundfile.SoundFile(_Content(content))
     except soundfile.SoundFileError as error:
@@ -169,7 +163,7 @@ def _decoded_blocks(file: soundfile.SoundFile, sound_format: SoundFormat, limits
                 block = file.read(BLOCK_FRAMES, dtype=dtype, always_2d=True)
             except soundfile.SoundFileError as error:
                 raise AudioError(
-                    f"audio.content breaks off or is damaged after {frames} sample frames "
+                    f"audio.content breaks off or is damaged at or after {frames} sample frames "
                     f"({frames / sound_format.sample_rate_hz:.2f} s): {_reason(error)}",
                     field="audio.content",
                     reason="AUDIO_UNDECODABLE",
@@ -180,7 +174,7 @@ def _decoded_blocks(file: soundfile.SoundFile, sound_format: SoundFormat, limits
             _check_length(frames, sound_format, limits)
             yield block
         if frames < file.frames < UNKNOWN_FRAMES:
-            raise _truncated(f"its header promises {file.frames} sample frames, {frames} are there")
+            raise truncated(f"its header promises {file.frames} sample frames, {frames} are there")
 
 
 def _check_content(size: int, limits: Limits, field: str) -> None:
@@ -216,45 +210,6 @@ class _Content(io.BytesIO):
             return super().seek(offset, whence)
         except ValueError:
             return self.tell()
-
-
-def _check_chunks(content: bytes) -> None:
-    """Finds a file that was cut off where libsndfile reads as far as it goes without a word."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
-        _check_iff(content, "<I", b"data")
-    elif content[:4] == b"FORM" and content[8:11] == b"AIF":
-        _check_iff(content, ">I", b"SSND")
-    elif content[:4] == b"OggS":
-        at = content.rfind(b"OggS")
-        sizes_at = at + OGG_HEADER_BYTES
-        sizes = content[sizes_at : sizes_at + content[sizes_at - 1]] if sizes_at <= len(content) else b""
-        if len(content) < sizes_at + len(sizes) + sum(sizes):
-            raise _truncated(f"it ends inside the page that begins at byte {at}")
-
-
-def _check_iff(content: bytes, size_format: str, wanted: bytes) -> None:
-    at = 12
-    for _ in range(MOST_CHUNKS):
-        if at + 8 > len(content):
-            return
-        (size,) = struct.unpack_from(size_format, content, at + 4)
-        if content[at : at + 4] == wanted:
-            missing = at + 8 + size - len(content)
-            if missing > 0 and size < UNKNOWN_SIZE:
-                raise _truncated(f"its header promises {size} bytes of samples, {missing} are missing")
-            (total,) = struct.unpack_from(size_format, content, 4)
-            if not size and total <= at < len(content) - 8:
-                # Else a chunk of no samples, and others after it that the file's own size counts.
-                raise _truncated(
-                    f"its header counts no samples, but {len(content) - at - 8} bytes follow it: the writer never came "
-                    "back to fill it in; send them as audio.pcm, or let a tool such as ffmpeg write the file anew"
-                )
-            return
-        at += 8 + size + size % 2
-
-
-def _truncated(how: str) -> AudioError:
-    return AudioError(f"audio.content is truncated: {how}", field="audio.content", reason="AUDIO_TRUNCATED")
 
 
 def _reason(error: Exception) -> str:
