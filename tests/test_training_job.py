@@ -13,9 +13,11 @@ import models
 from auricle.client import Client
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
+from auricle.engine.repository import scan
 from auricle.errors import AudioError, AuricleError, BundleError, InvalidArgumentError, OptionError
 from auricle.serve.local import LocalTransport
 from auricle.training import Job, run
+from auricle.training.job import served_as
 
 RATE_HZ = 16000
 LEVELS = {"loud": 0.5, "quiet": 0.05}
@@ -78,6 +80,40 @@ def test_what_training_made_can_be_trained_on(data: Path, backbone: Path, tmp_pa
     assert [head.spec.name for head in graph.heads] == ["embedding", "scores"]
 
 
+@pytest.mark.parametrize(
+    ("out", "directory", "name", "version"),
+    [
+        ("m/birds.onnx", "m", "birds", "1"),
+        ("m/birds/2.onnx", "m", "birds", "2"),
+        ("birds/1.10.onnx", ".", "birds", "1.10"),
+        ("m/birds/v2.onnx", "m/birds", "v2", "1"),
+        ("m/birds/3-cats.onnx", "m/birds", "3-cats", "1"),
+        ("m/birds/_.onnx", "m/birds", "_", "1"),
+        (".m/2.onnx", ".m", "2", "1"),
+        ("../2.onnx", "..", "2", "1"),
+        ("2.onnx", ".", "2", "1"),
+    ],
+)
+def test_a_path_says_how_the_model_will_be_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, directory: str, name: str, version: str
+) -> None:
+    assert served_as(Path(out)) == (Path(directory), name, version)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    Path(out).touch()
+    (found,) = scan(Path(directory))
+    # A path without a version leaves it to the metadata.
+    assert (found.name, found.version or "1") == (name, version)
+
+
+def test_a_version_of_a_model_is_that_in_its_metadata(data: Path, backbone: Path, tmp_path: Path) -> None:
+    out = tmp_path / "served" / "levels" / "2.onnx"
+    run(Job(data=data, out=out, backbone=str(backbone)))
+    bundle = Graph(out, SessionSettings()).bundle
+    assert (bundle.name, bundle.version) == ("levels", "2")
+
+
 def test_a_held_out_speaker_is_all_that_is_tested(data: Path, backbone: Path, tmp_path: Path) -> None:
     job = Job(data=data, out=tmp_path / "l.onnx", backbone=str(backbone), group_pattern="^([a-z]+)_", held_out="ben")
     assert run(job).clips == 6
@@ -97,6 +133,7 @@ def test_a_held_out_speaker_is_all_that_is_tested(data: Path, backbone: Path, tm
         "backbone",
         "share",
         "suffix",
+        "hidden",
         "sidecar",
         "quantised",
         "called-scores",
@@ -137,6 +174,8 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
         job["backbone"], kind, message = "nowhere.onnx", OptionError, "there is no bundle nowhere.onnx"
     elif case == "suffix":
         job["out"], kind, message = tmp_path / "new" / "l.tflite", OptionError, "its name must end with .onnx"
+    elif case == "hidden":
+        job["out"], kind, message = tmp_path / "new" / ".l.onnx", OptionError, r"\.l\.onnx begins with a dot"
     elif case == "sidecar":
         (tmp_path / "l.json").touch()
         job["out"], kind = tmp_path / "l.onnx", OptionError

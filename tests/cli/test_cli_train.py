@@ -48,6 +48,13 @@ def test_it_trains_prints_and_writes_a_report(data: Path, tmp_path: Path) -> Non
     assert (report / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", ["birds.onnx", "birds/2.onnx"])
+def test_the_last_line_says_what_serves_the_model(data: Path, tmp_path: Path, name: str) -> None:
+    backbone, out = models.write_waveform(tmp_path / "b.onnx"), tmp_path / "m" / name
+    ran = CliRunner().invoke(train, [str(data), "--out", str(out), "--backbone", str(backbone)])
+    assert ran.output.splitlines()[-1] == f"{out} is ready; `auricle serve --models {tmp_path / 'm'}` serves it"
+
+
 def test_a_report_that_fails_does_not_hide_the_model(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,13 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
 
 @click.command()
 @click.argument("data", metavar="FOLDER|CSV", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The bundle to write.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The bundle to write: NAME.onnx, or NAME/VERSION.onnx with a number.",
+)
 @click.option(
     "--backbone",
     default="browser-fft",
@@ -163,7 +169,7 @@ def train(
 
     from auricle.training.augmentation import Augmentation
     from auricle.training.fit import Fitting
-    from auricle.training.job import Job, run
+    from auricle.training.job import Job, run, served_as
 
     for option, given in (("--augment", wanted["augmentation"] != Augmentation()), ("--epochs", epochs is not None)):
         if given and not wanted["whole_model"]:
@@ -189,7 +195,7 @@ def train(
         )
     else:
         click.echo(made.text())
-        click.echo(f"{out} is ready; `auricle serve --models {out.parent}` serves it")
+        click.echo(f"{out} is ready; `auricle serve --models {served_as(out)[0]}` serves it")
     # Last: whatever becomes of it, the model is there.
     if report is not None:
         _write(made, report)

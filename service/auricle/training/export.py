@@ -110,6 +110,8 @@ def check_target(path: Path) -> None:
     """Raises OptionError: a file of that name would not be loaded, or not with its own metadata."""
     if path.suffix != ".onnx":
         raise OptionError(f"{path} is no place for a model: its name must end with .onnx", field="out")
+    if path.name.startswith("."):
+        raise OptionError(f"{path} begins with a dot, and a server passes hidden files over; rename it", field="out")
     if (sidecar := path.with_suffix(".json")).exists():
         raise OptionError(
             f"{sidecar} would be read in place of the model's own metadata; move it away, or name the model otherwise",

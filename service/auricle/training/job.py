@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.engine.plan import default_grid
+from auricle.engine.repository import version_key
 from auricle.errors import InvalidArgumentError, OptionError
 from auricle.model.bundle import Bundle
 from auricle.model.bundled import bundled_dir
@@ -34,7 +35,7 @@ from auricle.training.splits import Split, split, spread
 from auricle.training.transfer import HeadFitting, attach, choose_head, embeddings, fit_head
 from auricle.training.whole import BACKGROUND_LABEL, MOST_WATCHED, train_whole
 
-__all__ = ["BROWSER_FFT", "Job", "run"]
+__all__ = ["BROWSER_FFT", "Job", "run", "served_as"]
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -48,7 +49,7 @@ class Job:
 
     Attributes:
         data: a folder with a sub-folder a class, or a CSV of path, label and, if wanted, split and group.
-        out: the bundle to write; its stem names the model.
+        out: the bundle to write; its stem names the model, or in NAME/VERSION.onnx, with a number, is its version.
         backbone: ``browser-fft`` (the bundled ``digits``, or its network anew with ``whole_model``), or a bundle file.
         head: the backbone's embedding head, where it has several.
         whole_model: trains the browser-FFT network end to end; needs the extra ``train``.
@@ -128,6 +129,15 @@ def run(job: Job, progress: Progress = lambda stage, done, total: None) -> Repor
         # A server that watches the directory sees a whole file or none.
         made.replace(job.out)
     return report
+
+
+def served_as(out: Path) -> tuple[Path, str, str]:
+    """The directory of models that a bundle at ``out`` lies in, and its name and version there."""
+    folder, numbers = out.parent, version_key(out.stem)
+    # A version here is all numbers, since what has letters too is as well a name.
+    if folder.name in ("", "..") or folder.name.startswith(".") or len(numbers) < 2 or min(numbers)[0] < 0:
+        return folder, out.stem, "1"
+    return folder.parent, folder.name, out.stem
 
 
 def _check_options(job: Job) -> Path:
@@ -240,12 +250,13 @@ def _test(
 
 def _described(job: Job, bundle: Bundle, report: Report, learned: int) -> Bundle:
     """The metadata with the training's summary; its description so far says what was trained."""
+    _, name, version = served_as(job.out)
     held_out = f", of the held-out group {job.held_out!r}" if job.held_out is not None else ""
     stored = f" Weights as {report.precision}." if report.float32_accuracy is not None else ""
     return msgspec.structs.replace(
         bundle,
-        name=job.out.stem,
-        version="1",
+        name=name,
+        version=version,
         task="audio-classification",
         author=job.author,
         license=job.license,
