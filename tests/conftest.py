@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from hypothesis import settings
 
 import auricle.serve  # noqa: F401 - before any test imports gRPC, which is set up there
+from auricle.config import BatchSettings, SessionSettings
+from auricle.engine.graph import Graph
+from auricle.engine.served import ServedModel
+from auricle.engine.workers import Workers
 from auricle.errors import UnavailableError
 from auricle.model.pull import pull
+from streaming import Opener
 
 # The same examples in every run, and no limit on one example's time: machines differ, and have other work.
 settings.register_profile("auricle", deadline=None, derandomize=True)
@@ -45,3 +51,25 @@ def fresh_logs() -> Iterator[None]:
     """Forgets how a command set the logs up: it writes to a stderr that ends with its test."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    pool = Workers(2)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Opener]:
+    """Puts a model file into service."""
+    served: list[ServedModel] = []
+
+    def start(path: Path, **batch: Any) -> ServedModel:
+        graph = Graph(path, SessionSettings(threads=1))
+        served.append(ServedModel("m", "1", graph, BatchSettings(**batch)))
+        return served[-1]
+
+    yield start
+    for model in served:
+        await model.retire(0)
