@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from auricle.config import Limits
 from auricle.engine.decode import SoundFormat, open_pcm
 from auricle.engine.options import Options
-from auricle.engine.pipeline import Answer, Stream, Ticket
+from auricle.engine.pipeline import Answer, Flushed, Put, Stream, Ticket
 from auricle.engine.plan import make_plan
 from auricle.engine.served import ServedModel
 from auricle.engine.workers import Workers
@@ -52,20 +52,29 @@ async def streamed(
 ) -> list[Answer]:
     plan = make_plan(model.graph, Options(**{"kind": "embedding", **options}), stream=True)
     with Stream(model, plan, form, workers=workers) as stream:
-        answers = [await settled(stream, fed(stream, piece)) for piece in pieces]
-        answers.append(await settled(stream, stream.finish()))
-    return [answer for part in answers for answer in part]
+        answers = [answer for piece in pieces for answer in await settled(stream, await fed(stream, piece))]
+        return answers + await settled(stream, await taken(stream.finish))
 
 
-async def fed(stream: Stream, data: bytes) -> AsyncIterator[Ticket]:
+async def taken(work: Callable[[Put], Awaitable[None]]) -> list[Ticket | Flushed]:
+    """What a stream's work puts."""
+    items: list[Ticket | Flushed] = []
+
+    async def put(item: Ticket | Flushed) -> None:
+        items.append(item)
+
+    await work(put)
+    return items
+
+
+async def fed(stream: Stream, data: bytes) -> list[Ticket | Flushed]:
     """Feeds as a stream of messages does."""
-    if stream.hold(data):
-        async for ticket in stream.cut():
-            yield ticket
+    return await taken(stream.cut) if stream.hold(data) else []
 
 
-async def settled(stream: Stream, tickets: AsyncIterator[Ticket]) -> list[Answer]:
-    return [answer async for ticket in tickets for answer in await stream.settle(ticket)]
+async def settled(stream: Stream, items: Sequence[Ticket | Flushed]) -> list[Answer]:
+    tickets = [item for item in items if isinstance(item, Ticket)]
+    return [answer for ticket in tickets for answer in await stream.settle(ticket)]
 
 
 def pieces_of(data: bytes, size: int) -> list[bytes]:

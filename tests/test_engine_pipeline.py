@@ -20,7 +20,7 @@ from auricle.engine.plan import make_plan
 from auricle.engine.workers import Workers
 from auricle.errors import AudioError, InternalError
 from auricle.model.labels import Ranked
-from streaming import FLOAT, STEREO, Opener, fed, noise, pieces_of, plain, settled, streamed, unary
+from streaming import FLOAT, STEREO, Opener, fed, noise, pieces_of, plain, settled, streamed, taken, unary
 
 
 class CountingWorkers(Workers):
@@ -128,11 +128,11 @@ async def test_a_flush_begins_anew_and_counts_on(tmp_path: Path, serve: Opener, 
     head, tail = noise(2000, seed=1), noise(5000, seed=2)
     plan = make_plan(model.graph, Options(kind="embedding", pooling="mean"), stream=True)
     with Stream(model, plan, FLOAT, workers=workers) as stream:
-        before = await settled(stream, fed(stream, head))
-        flushed = [item async for item in stream.flush()]
-        assert [item async for item in stream.flush()] == [Flushed(2000)]
-        before += [answer for ticket in flushed[:-1] for answer in await stream.settle(ticket)]  # type: ignore[arg-type]
-        after = await settled(stream, fed(stream, tail)) + await settled(stream, stream.finish())
+        before = await settled(stream, await fed(stream, head))
+        flushed = await taken(stream.flush)
+        assert await taken(stream.flush) == [Flushed(2000)]
+        before += await settled(stream, flushed)
+        after = await settled(stream, await fed(stream, tail)) + await settled(stream, await taken(stream.finish))
         assert flushed[-1] == Flushed(2000)
         assert (stream.samples, stream.segments) == (7000, 2 + 6)
     assert [(answer.start_sample, answer.end_sample) for answer in before] == [(0, 1600), (0, 2000)]
@@ -165,9 +165,9 @@ async def test_a_split_sample_at_the_end_is_refused(
     model = serve(models.write_waveform(tmp_path / "w.onnx"))
     plan = make_plan(model.graph, Options(kind="embedding"), stream=True)
     with Stream(model, plan, FLOAT, workers=workers) as stream:
-        assert not await settled(stream, fed(stream, noise(10) + b"\0\0\0"))
+        assert not await fed(stream, noise(10) + b"\0\0\0")
         with pytest.raises(AudioError, match="3 of 4 bytes") as caught:
-            await anext(getattr(stream, place)())
+            await taken(getattr(stream, place))
         assert caught.value.reason == "AUDIO_SPLIT_SAMPLE"
 
 

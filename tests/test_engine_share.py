@@ -17,7 +17,7 @@ from auricle.config import Limits
 from auricle.engine.cutter import Cutter, Segment
 from auricle.engine.decode import Block, Sound, open_pcm
 from auricle.engine.options import Options
-from auricle.engine.pipeline import Stream
+from auricle.engine.pipeline import Stream, Ticket
 from auricle.engine.plan import make_plan
 from auricle.engine.workers import Workers
 from auricle.errors import DeadlineError
@@ -122,6 +122,6 @@ async def test_leaving_a_stream_withdraws_what_waits(tmp_path: Path, serve: Open
     model = serve(models.write_waveform(tmp_path / "w.onnx"), max_delay_s=60.0)  # so that nothing runs meanwhile
     plan = make_plan(model.graph, Options(kind="embedding"), stream=True)
     with Stream(model, plan, FLOAT, workers=workers) as stream:
-        tickets = [ticket async for ticket in fed(stream, noise(2400))]
+        tickets = [item for item in await fed(stream, noise(2400)) if isinstance(item, Ticket)]
         assert len(tickets) == 2
     assert all(ticket.outcome.cancelled() for ticket in tickets)

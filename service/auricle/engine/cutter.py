@@ -98,10 +98,10 @@ class Cutter:
         self._hear(self._resample(mono) if self.resamples else mono)
         self.features_s += time.perf_counter() - begun
 
-    def take(self, most: int) -> list[Segment]:
-        """Cuts so many of the segments that are ready. All are to be taken before what comes next."""
+    def take(self, count: int) -> list[Segment]:
+        """Cuts the next segments, at most ``ready``; all of those are to be taken before what comes next."""
         begun = time.perf_counter()
-        segments = [self._cut() for _ in range(min(most, self.ready))]
+        segments = [self._cut() for _ in range(count)]
         self.features_s += time.perf_counter() - begun
         return segments
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -20,7 +20,7 @@ from auricle.engine.workers import Workers
 from auricle.errors import AudioError, CancelledError, DeadlineError
 from auricle.model.heads import Pool
 
-__all__ = ["Answer", "Flushed", "Stream", "Ticket", "Timing"]
+__all__ = ["Answer", "Flushed", "Put", "Stream", "Ticket", "Timing"]
 
 T = TypeVar("T")
 
@@ -63,6 +63,10 @@ class Flushed(NamedTuple):
     """The place of a flush among a stream's tickets."""
 
     end_sample: int
+
+
+# Takes tickets and flushes as they come, and takes its time: a stream goes no faster.
+Put = Callable[[Ticket | Flushed], Awaitable[None]]
 
 
 class Stream:
@@ -141,8 +145,8 @@ class Stream:
         self._held_bytes += len(data)
         return self._held_bytes >= self._wanted_bytes
 
-    async def cut(self) -> AsyncGenerator[Ticket, None]:
-        """Cuts and submits what is held."""
+    async def cut(self, put: Put) -> None:
+        """Cuts and submits what is held; ``put`` is awaited with each ticket."""
         sound = self._sound
         data = b"".join(self._held)
         whole = len(data) - len(data) % sound.frame_bytes
@@ -154,28 +158,23 @@ class Stream:
         samples = whole // sound.frame_bytes * sound.channels
         await self._work(partial(cutter.push, memoryview(data)[:whole]), samples, self._inline_samples)
         while count := min(cutter.ready, share):
-            async for ticket in self._submit(await self._work(partial(cutter.take, count), count * cutter.end_samples)):
-                yield ticket
+            await self._submit(await self._work(partial(cutter.take, count), count * cutter.end_samples), put)
         self._wanted_bytes = sound.frame_bytes * min(cutter.missing_frames, round(HELD_S * sound.sample_rate_hz))
 
-    async def flush(self) -> AsyncGenerator[Ticket | Flushed, None]:
-        """Forces the pending sound out and begins the grid anew."""
-        async for ticket in self._end(self._cutter.flush, "a flush"):
-            yield ticket
+    async def flush(self, put: Put) -> None:
+        """Forces the pending sound out and begins the grid anew; ``Flushed`` is put last."""
+        await self._end(self._cutter.flush, "a flush", put)
         self._wanted_bytes = 0
-        yield Flushed(self._cutter.samples)
+        await put(Flushed(self._cutter.samples))
 
-    async def finish(self) -> AsyncGenerator[Ticket, None]:
+    async def finish(self, put: Put) -> None:
         """Ends the sound. AudioError where it ends inside a sample."""
-        async for ticket in self._end(self._cutter.finish, "the end of the stream"):
-            yield ticket
+        await self._end(self._cutter.finish, "the end of the stream", put)
 
-    async def _end(self, end: Callable[[], list[Segment]], place: str) -> AsyncGenerator[Ticket, None]:
-        async for ticket in self.cut():
-            yield ticket
+    async def _end(self, end: Callable[[], list[Segment]], place: str, put: Put) -> None:
+        await self.cut(put)
         self._check_split(place)
-        async for ticket in self._submit(await self._work(end, self._cutter.end_samples, self._inline_samples)):
-            yield ticket
+        await self._submit(await self._work(end, self._cutter.end_samples, self._inline_samples), put)
 
     async def settle(self, ticket: Ticket) -> list[Answer]:
         """Waits for a ticket's outcome and gives one answer a head: its own values, or the pool so far."""
@@ -196,7 +195,7 @@ class Stream:
 
         def advance() -> bool:
             while True:
-                cut.extend(self._cutter.take(share - len(cut)))
+                cut.extend(self._cutter.take(min(self._cutter.ready, share - len(cut))))
                 if len(cut) >= share:
                     return False
                 block = self._next_block(blocks)
@@ -250,7 +249,7 @@ class Stream:
     def _pool_answer(self, head: HeadPlan, pool: Pool, last: Segment) -> Answer:
         return Answer(head, self._epoch, last.end_sample, head.finish(pool.value()))
 
-    async def _submit(self, segments: list[Segment]) -> AsyncGenerator[Ticket, None]:
+    async def _submit(self, segments: list[Segment], put: Put) -> None:
         """Submits segments as there is room for them."""
         share = self._model.settings.per_caller
         at = 0
@@ -259,7 +258,7 @@ class Stream:
                 await asyncio.wait([self._open[0]])
             room = share - len(self._open)
             for ticket in [self._submit_one(segment) for segment in segments[at : at + room]]:
-                yield ticket
+                await put(ticket)
             at += room
 
     def _waits(self) -> int:

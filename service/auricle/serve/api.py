@@ -210,17 +210,14 @@ class Api:
                 audio = request.audio
                 for start in range(0, len(audio), piece_bytes):
                     if stream.hold(audio[start : start + piece_bytes]):
-                        async for ticket in stream.cut():
-                            await queue.put(ticket)
+                        await stream.cut(queue.put)
             elif payload == "flush":
-                async for item in stream.flush():
-                    await queue.put(item)
+                await stream.flush(queue.put)
             elif payload == "config":
                 raise ProtocolError("config came twice; open a new stream for another one", field="config")
             else:
                 raise ProtocolError("the message is empty; send audio or flush", field="payload")
-        async for ticket in stream.finish():
-            await queue.put(ticket)
+        await stream.finish(queue.put)
 
     async def _config(
         self, messages: Messages[pb.StreamEmbedRequest] | Messages[pb.StreamClassifyRequest]
