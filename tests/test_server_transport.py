@@ -53,8 +53,8 @@ def test_sockets_are_read_where_their_events_are_taken(
                 waits = pool_waits(server.pid) - before
         finally:
             server.terminate()
-    # Read there, each call takes one at least; otherwise the pool only looks after clocks.
-    assert waits > CALLS if in_pool else waits < CALLS / 4
+    # Read there, each call takes one at least; otherwise the pool only looks after clocks, some times a second.
+    assert (waits > CALLS) == in_pool
 
 
 def server_at(tmp_path: Path, listen: str, tls: TlsSettings | None = None) -> Server:
