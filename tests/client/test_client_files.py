@@ -87,7 +87,7 @@ def test_what_follows_the_last_page_of_an_ogg_does_no_harm(tmp_path, subtype):
 def test_an_ogg_that_goes_on_after_its_end_is_no_clip(tmp_path):
     first, path = ogg("VORBIS"), tmp_path / "chained.ogg"
     path.write_bytes(first + ogg("VORBIS"))
-    with pytest.raises(errors.AudioError, match=f"another begins at byte {len(first)}; decode it to WAV or FLAC"):
+    with pytest.raises(errors.AudioError, match=f"the second from byte {len(first)} on; send each on its own"):
         streamed(path)
 
 

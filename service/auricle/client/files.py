@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from auricle.client.containers import check_whole
 from auricle.client.options import Encoding, wire_format
+from auricle.containers import check_whole, truncated
 from auricle.errors import AudioError
 from auricle.v1 import auricle_pb2 as pb
 
@@ -78,7 +78,4 @@ def _decoded(opened: Any, encoding: Encoding, name: str, failure: type[Exception
         seen_frames += len(block)
         yield block.astype(wire_dtype, copy=False).tobytes()
     if seen_frames < opened.frames < _UNKNOWN_FRAMES:
-        raise AudioError(
-            f"{name}: truncated: its header promises {opened.frames} sample frames, {seen_frames} are there",
-            reason="AUDIO_TRUNCATED",
-        )
+        raise truncated(name, f"its header promises {opened.frames} sample frames, {seen_frames} are there")
