@@ -27,7 +27,9 @@ def long_stream(size_bytes: int) -> bytes:
     # Two pages fill what is left, whatever it is.
     left = rest + len(middle)
     halves = [left // 2, left - left // 2]
-    fill = b"".join(page(LATER, next(n for n in range(half) if len(page(LATER, n)) == half)) for half in halves)
+    fill = b"".join(
+        page(LATER, next(n for n in range(half - 300, half) if len(page(LATER, n)) == half)) for half in halves
+    )
     made = begun + middle * (full - 1) + fill + ended
     assert len(made) == size_bytes
     return made
