@@ -16,7 +16,8 @@ NEVER_SENT = {"BUNDLE_INVALID", "CANCELLED", "INVALID_ARGUMENT", "AUDIO_INVALID"
 
 def raised() -> set[str]:
     """Reasons that the parts below a call give, and those that the classes have by default."""
-    texts = (path.read_text() for part in ("serve", "engine", "frontend") for path in (PACKAGE / part).glob("*.py"))
+    parts = ("serve/*.py", "engine/*.py", "frontend/*.py", "containers.py")
+    texts = (path.read_text() for part in parts for path in PACKAGE.glob(part))
     finer = {reason for text in texts for reason in re.findall(r'reason="([A-Z_]+)"', text)}
     tree = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.AuricleError)]
     return (finer | {each.default_reason for each in tree}) - NEVER_SENT
