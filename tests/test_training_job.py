@@ -72,6 +72,15 @@ def test_the_same_seed_gives_the_same_file(data: Path, backbone: Path, tmp_path:
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@models.needs_another_device
+def test_another_device_gives_the_same_model(data: Path, backbone: Path, tmp_path: Path) -> None:
+    files = [tmp_path / device / "levels.onnx" for device in ("cpu", models.ANOTHER_DEVICE)]
+    for out in files:
+        run(Job(data=data, out=out, backbone=str(backbone), device=out.parent.name))
+    # All of it falls to the processor there.
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_what_training_made_can_be_trained_on(data: Path, backbone: Path, tmp_path: Path) -> None:
     made = [backbone, *(tmp_path / f"{number}.onnx" for number in range(3))]
     for before, out in pairwise(made):
@@ -131,6 +140,7 @@ def test_a_held_out_speaker_is_all_that_is_tested(data: Path, backbone: Path, tm
         "few-long",
         "not-finite",
         "backbone",
+        "device",
         "share",
         "suffix",
         "hidden",
@@ -172,6 +182,8 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
         kind, message = AudioError, r"bad\.wav: sample 1 of channel 0 is nan"
     elif case == "backbone":
         job["backbone"], kind, message = "nowhere.onnx", OptionError, "there is no bundle nowhere.onnx"
+    elif case == "device":
+        job["device"], kind, message = "nowhere", OptionError, "device 'nowhere' is not in this build of onnxruntime"
     elif case == "suffix":
         job["out"], kind, message = tmp_path / "new" / "l.tflite", OptionError, "its name must end with .onnx"
     elif case == "hidden":

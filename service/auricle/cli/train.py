@@ -137,6 +137,9 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
     metavar="LOCALE=FILE",
     help="What the classes are called, in the order of their names, a background that is added last; may be repeated.",
 )
+@click.option(
+    "--device", default="cpu", show_default=True, help="Execution provider of onnxruntime for the backbone, e.g. cuda."
+)
 @click.option("--author", default="", help="Who made it.")
 @click.option("--license", default="", help="Its licence.")
 @click.option(

@@ -60,6 +60,8 @@ class Job:
         locales: what the classes are called, by locale, each list in the order of the report's labels.
         quantize: how the bundle's numbers are stored; None: as float32.
         cache: a folder that keeps features and embeddings for the next job; None: none is kept.
+        device: where the backbone and the bundle run, ``cpu``, ``cuda`` or another of onnxruntime's execution
+            providers. A whole model learns where TensorFlow does, which takes a GPU that it sees.
         author, license: for the metadata.
         fitting, augmentation: of a whole model; ``fitting.seed`` is everyone's.
     """
@@ -76,6 +78,7 @@ class Job:
     locales: Mapping[str, Sequence[str]] = field(default_factory=dict)
     quantize: Precision | None = None
     cache: Path | None = None
+    device: str = "cpu"
     author: str = ""
     license: str = ""
     fitting: Fitting = field(default_factory=Fitting)
@@ -107,7 +110,8 @@ def run(job: Job, progress: Progress = lambda stage, done, total: None) -> Repor
         BundleError, OptionError: the backbone or its head.
     """
     path = _check_options(job)
-    base: Recipe | Graph = digits.recipe() if job.whole_model else Graph(path, SessionSettings())
+    session = SessionSettings(device=job.device)
+    base: Recipe | Graph = digits.recipe() if job.whole_model else Graph(path, session)
     data = _find(job, base, progress)
     # Made beforehand, so that a place that cannot be written is known now.
     with scratch_directory(job.out.parent) as scratch:
@@ -117,14 +121,14 @@ def run(job: Job, progress: Progress = lambda stage, done, total: None) -> Repor
             content, bundle, history = _whole(job, base, data, progress)
         made, float32_accuracy = scratch / job.out.name, None
         made.write_bytes(content)
-        report = _test(made, data, history, progress)
+        report = _test(made, session, data, history, progress)
         if job.quantize is not None:
-            graph = Graph(made, SessionSettings())
+            graph = Graph(made, session)
             calibrating = spread(data.parts.learned, MOST_SEGMENTS)
             segments = [rows for clip in calibrating for rows in cut(clip.path, graph)]
             content, float32_accuracy = quantize(made, job.quantize, segments), report.accuracy
             made.write_bytes(content)
-            report = _test(made, data, history, progress, job.quantize, float32_accuracy)
+            report = _test(made, session, data, history, progress, job.quantize, float32_accuracy)
         made.write_bytes(with_bundle(content, _described(job, bundle, report, len(data.parts.learned))))
         # A server that watches the directory sees a whole file or none.
         made.replace(job.out)
@@ -225,6 +229,7 @@ def _whole(job: Job, base: Recipe, data: _Data, progress: Progress) -> tuple[byt
 
 def _test(
     path: Path,
+    session: SessionSettings,
     data: _Data,
     history: History,
     progress: Progress,
@@ -232,7 +237,7 @@ def _test(
     float32_accuracy: float | None = None,
 ) -> Report:
     """What the file answers to the tested clips: the mean over a clip's segments, as a server pools them."""
-    graph, tested, scores = Graph(path, SessionSettings()), data.parts.tested, list[Floats]()
+    graph, tested, scores = Graph(path, session), data.parts.tested, list[Floats]()
     tensor = next(head.spec.tensor for head in graph.heads if head.spec.kind == "classification")
     for done, clip in enumerate(tested, 1):
         scores.append(graph.run([tensor], list(cut(clip.path, graph)))[tensor].mean(0, dtype=np.float64))
