@@ -48,16 +48,15 @@ def check_whole(stream: BinaryIO, name: str, *, field: str | None = None) -> Non
         field: of the request, where it came in one.
     """
     head = stream.read(40)
-    if chunked := _CHUNKED.get((head[:4], head[8:12])):
-        _check_chunks(stream, name, field, head, *chunked)
-    elif head[:4] == b"OggS":
-        _check_last_page(stream, name, field)
-        _check_one_stream(stream, name, field)
-    elif head[:4] == b"riff" and head[24:28] == b"wave":
-        _check_size(stream, name, field, 0, struct.unpack_from("<Q", head, 16)[0], _UNKNOWN_LONG)
-    elif head[:4] == b".snd" and len(head) >= 12:
-        start, size = struct.unpack_from(">II", head, 4)
-        _check_size(stream, name, field, start, size, _UNKNOWN_SIZE)
+    if how := _cut_off(stream, head):
+        raise truncated(name, how, field=field)
+    if head[:4] == b"OggS" and (second := _second_stream(stream)) is not None:
+        raise AudioError(
+            f"{name} is several Ogg streams one after another, the second from byte {second} on; "
+            "send each on its own, or let a tool such as ffmpeg write one of them all",
+            field=field,
+            reason="AUDIO_UNDECODABLE",
+        )
 
 
 def truncated(name: str, how: str, *, field: str | None = None) -> AudioError:
@@ -65,56 +64,67 @@ def truncated(name: str, how: str, *, field: str | None = None) -> AudioError:
     return AudioError(f"{name} is truncated: {how}", field=field, reason="AUDIO_TRUNCATED")
 
 
-def _check_chunks(stream: BinaryIO, name: str, field: str | None, head: bytes, size_format: str, wanted: bytes) -> None:
-    at, end, long_size = 12, stream.seek(0, 2), _UNKNOWN_LONG
+def _cut_off(stream: BinaryIO, head: bytes) -> str:
+    """What a file that begins so lacks, in words; empty where it lacks nothing, or does not tell."""
+    end = stream.seek(0, 2)
+    if chunked := _CHUNKED.get((head[:4], head[8:12])):
+        return _cut_chunks(stream, end, head, *chunked)
+    if head[:4] == b"OggS":
+        return _cut_page(stream, end)
+    if head[:4] == b"riff" and head[24:28] == b"wave":
+        return _missing(end, 0, struct.unpack_from("<Q", head, 16)[0], _UNKNOWN_LONG)
+    if head[:4] == b".snd" and len(head) >= 12:
+        start, size = struct.unpack_from(">II", head, 4)
+        return _missing(end, start, size, _UNKNOWN_SIZE)
+    return ""
+
+
+def _cut_chunks(stream: BinaryIO, end: int, head: bytes, size_format: str, wanted: bytes) -> str:
+    at, long_size = 12, _UNKNOWN_LONG
     for _ in range(_MOST_CHUNKS):
         if at + 8 > end:
-            return
+            return ""
         stream.seek(at)
         chunk = stream.read(_LONG_SIZES.size)
         (size,) = struct.unpack_from(size_format, chunk, 4)
         if chunk[:4] == b"ds64" and len(chunk) == _LONG_SIZES.size:
             long_size = _LONG_SIZES.unpack(chunk)[3]
         if chunk[:4] == wanted:
-            if size == _ELSEWHERE:
-                _check_size(stream, name, field, at + 8, long_size, _UNKNOWN_LONG)
-            else:
-                _check_size(stream, name, field, at + 8, size, _UNKNOWN_SIZE)
             (total,) = struct.unpack_from(size_format, head, 4)
             if not size and total <= at < end - 8:
                 # Else a chunk of no samples, and others after it that the file's own size counts.
-                raise truncated(
-                    name,
+                return (
                     f"its header counts no samples, but {end - at - 8} bytes follow it: the writer never came back to "
-                    "fill it in; send them as raw samples, or let a tool such as ffmpeg write the file anew",
-                    field=field,
+                    "fill it in; send them as raw samples, or let a tool such as ffmpeg write the file anew"
                 )
-            return
+            if size == _ELSEWHERE:
+                return _missing(end, at + 8, long_size, _UNKNOWN_LONG)
+            return _missing(end, at + 8, size, _UNKNOWN_SIZE)
         at += 8 + size + size % 2
+    return ""
 
 
-def _check_size(stream: BinaryIO, name: str, field: str | None, start: int, size: int, unknown: int) -> None:
-    missing = start + size - stream.seek(0, 2)
-    if missing > 0 and size < unknown:
-        what = "bytes of samples" if start else "bytes"
-        raise truncated(name, f"its header promises {size} {what}, {missing} are missing", field=field)
+def _missing(end: int, start: int, size: int, unknown: int) -> str:
+    missing = start + size - end
+    if missing <= 0 or size >= unknown:
+        return ""
+    return f"its header promises {size} {'bytes of samples' if start else 'bytes'}, {missing} are missing"
 
 
-def _check_last_page(stream: BinaryIO, name: str, field: str | None) -> None:
-    tail_at = max(0, stream.seek(0, 2) - _OGG_PAGE_BYTES)
+def _cut_page(stream: BinaryIO, end: int) -> str:
+    tail_at = max(0, end - _OGG_PAGE_BYTES)
     stream.seek(tail_at)
     tail = stream.read()
     at = tail.rfind(b"OggS")
     sizes_at = at + _OGG_HEADER_BYTES
-    if at < 0:
-        return
     segments = tail[sizes_at - 1] if sizes_at <= len(tail) else 0
-    if len(tail) < sizes_at + segments + sum(tail[sizes_at : sizes_at + segments]):
-        raise truncated(name, f"it ends inside the page that begins at byte {tail_at + at}", field=field)
+    if at < 0 or len(tail) >= sizes_at + segments + sum(tail[sizes_at : sizes_at + segments]):
+        return ""
+    return f"it ends inside the page that begins at byte {tail_at + at}"
 
 
-def _check_one_stream(stream: BinaryIO, name: str, field: str | None) -> None:
-    """Streams that are woven together all begin before any goes on; another that begins later was joined to the end."""
+def _second_stream(stream: BinaryIO) -> int | None:
+    """Where another begins after the end of the first. Those that are woven together all begin before any goes on."""
     stream.seek(0)
     pattern, at, kept = _OGG_LATER, 0, b""
     while block := stream.read(_BLOCK_BYTES):
@@ -122,11 +132,7 @@ def _check_one_stream(stream: BinaryIO, name: str, field: str | None) -> None:
         if pattern is _OGG_LATER and (found := pattern.search(data)):
             pattern, start = _OGG_FIRST, found.start()
         if pattern is _OGG_FIRST and (found := pattern.search(data, start)):
-            raise AudioError(
-                f"{name} is several Ogg streams one after another, the second from byte {at + found.start()} on; "
-                "send each on its own, or let a tool such as ffmpeg write one of them all",
-                field=field,
-                reason="AUDIO_UNDECODABLE",
-            )
+            return at + found.start()
         kept = data[1 - _OGG_MARK_BYTES :]
         at += len(data) - len(kept)
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BANDS", "FRAMES", "TFJS", "Architecture", "Convolution"]
+__all__ = ["BANDS", "FRAMES", "TFJS", "Architecture", "Convolution", "layer_names"]
 
 Pair = tuple[int, int]
 
@@ -46,8 +46,13 @@ class Architecture:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the layers that have weights, in order; a bundle's initialisers are named after them."""
-        return (*(f"conv_{number}" for number in range(1, len(self.convolutions) + 1)), "embedding", "classes")
+        """See ``layer_names``."""
+        return layer_names(len(self.convolutions))
+
+
+def layer_names(convolutions: int) -> tuple[str, ...]:
+    """Names of the layers that have weights, in order; a bundle's initialisers are named after them."""
+    return (*(f"conv_{number}" for number in range(1, convolutions + 1)), "embedding", "classes")
 
 
 # That of tfjs speech-commands, and so of Model Maker's BrowserFftSpec.

@@ -57,8 +57,7 @@ Floats = NDArray[np.float32]
 BACKGROUND = 10
 LABELS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "background")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "background")
-# As small kernels as images are looked at with (Simonyan and Zisserman, 2015): strangers are known better by them than
-# by tfjs's, which are of one size with the features that they look for.
+# Small kernels (Simonyan and Zisserman, 2015) know strangers better than tfjs's; docs/digits.md has both.
 ARCHITECTURE = Architecture(
     convolutions=(
         Convolution(filters=16, kernel=(3, 5), strides=(1, 2), padded=True, pool=(1, 2), pool_strides=(1, 2)),

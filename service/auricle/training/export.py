@@ -14,7 +14,7 @@ from auricle.errors import BundleError, OptionError
 from auricle.metadata.onnxfile import OnnxFile
 from auricle.model.bundle import METADATA_KEY, Bundle, parse_bundle
 from auricle.model.labels import LabelList
-from auricle.training.architecture import BANDS, FRAMES, Architecture, Convolution
+from auricle.training.architecture import BANDS, FRAMES, Architecture, Convolution, layer_names
 from auricle.training.network import Network
 from auricle.training.quantization import HALF
 from auricle.training.sounds import Recipe
@@ -152,7 +152,7 @@ def load_network(path: Path) -> Network:
         ]
         for kind in ("Conv", "MaxPool")
     )
-    layers = (*(f"conv_{number}" for number in range(1, len(conv) + 1)), "embedding", "classes")
+    layers = layer_names(len(conv))
     wanted = [f"{layer}.{part}" for layer in layers for part in ("kernel", "bias")]
     if (missing := [name for name in wanted if name not in found]) or len(conv) != len(pool):
         lack = f"lacks {missing[0]!r}" if missing else "does not pool after each convolution"
