@@ -7,6 +7,8 @@ BUILD_INPUTS := pyproject.toml setup.py $(shell find proto _frontend -path _fron
 MODELS ?=
 BUILD_TOOLS := 'setuptools>=77' 'cython>=3.1' 'grpcio-tools==1.85.1'
 LISTEN ?= 127.0.0.1:50051
+# 1 where TensorFlow's build for GPUs is wanted, which is some gigabytes; by itself where a driver shows a card.
+GPU ?= $(shell nvidia-smi --list-gpus >/dev/null 2>&1 && echo 1)
 
 .PHONY: help demo test test-all serve bench lint sanitize cross train-digits clean
 .DELETE_ON_ERROR:
@@ -33,6 +35,7 @@ define install_extra
 	$(BIN)/python -c 'import sys, tomllib; \
 		extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
 		print(*(line for name in sys.argv[1:] for line in extras[name]), sep="\n")' $(1) \
+		$(if $(filter 1,$(GPU)),| sed 's/^tensorflow-cpu/tensorflow[and-cuda]/') \
 		| $(BIN)/pip install --quiet --disable-pip-version-check --requirement /dev/stdin
 endef
 

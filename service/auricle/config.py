@@ -130,7 +130,8 @@ class SessionSettings:
     """How onnxruntime runs a model.
 
     Attributes:
-        device: ``cpu``, ``cuda`` or another execution provider's short name.
+        device: ``cpu``, ``cuda`` or another execution provider's short name; ``auto`` is cuda where it can be used,
+            else cpu.
         threads: threads of one operator; None lets every model use all cores but no more.
     """
 

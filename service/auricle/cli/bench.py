@@ -26,7 +26,7 @@ __all__ = ["bench"]
 @click.argument("model", metavar="NAME|FILE")
 @models_option
 @click.option("--threads", metavar="N,N,…", help="Threads to try (default: powers of two up to all cores).")
-@click.option("--device", default="cpu", show_default=True, help="Execution provider of onnxruntime, e.g. cuda.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or another, as auricle serve has it.")
 @click.option("--rounds", type=click.IntRange(min=1), default=9, show_default=True, help="Runs of each batch size.")
 @click.option("--profile", "profiled", is_flag=True, help="Instead: where the time of a call goes, stage by stage.")
 @click.option(

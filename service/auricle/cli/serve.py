@@ -59,7 +59,7 @@ _HELP: Mapping[str, str] = {
     "batch_max_waiting": "Segments that may wait before a unary call is refused.",
     "batch_per_caller": "Segments that one caller may have waiting.",
     "batch_max_delay_s": "Seconds that a batch waits to fill (default: 0 on a CPU, else what a small run takes).",
-    "session_device": "cpu, cuda or another of onnxruntime's execution providers.",
+    "session_device": "cpu, cuda or another of onnxruntime's execution providers; auto: cuda if it is there.",
     "session_threads": "Threads of one operator.",
     "tls_certificate": "The server's certificate chain (PEM); with --tls-key it encrypts.",
     "tls_key": "Its private key (PEM).",

@@ -138,7 +138,10 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
     help="What the classes are called, in the order of their names, a background that is added last; may be repeated.",
 )
 @click.option(
-    "--device", default="cpu", show_default=True, help="Execution provider of onnxruntime for the backbone, e.g. cuda."
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Where the backbone runs: cpu, cuda or another, as auricle serve has it; auto: cuda if it is there.",
 )
 @click.option("--author", default="", help="Who made it.")
 @click.option("--license", default="", help="Its licence.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,14 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-__all__ = ["Session", "cores", "providers", "seed"]
+__all__ = ["Session", "check_device", "cores", "seed"]
+
+Provider = str | tuple[str, dict[str, str]]
+
+# The device that ``auto`` looks for.
+ACCELERATOR = "cuda"
+# Without this a GPU may round factors to 10 bits, and answers would depend on the card.
+PROVIDER_OPTIONS = {"cuda": {"use_tf32": "0"}}
 
 # onnxruntime's names of element types -> NumPy's.
 DTYPES = {
@@ -42,16 +52,55 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def providers(device: str) -> list[str]:
-    """Execution providers for a device's short name, e.g. ``cuda``. OptionError lists what is there."""
-    available = {name.removesuffix("ExecutionProvider").lower(): name for name in onnxruntime.get_available_providers()}
+def check_device(device: str) -> str:
+    """The short name of the execution provider that a setting means: itself, or what ``auto`` finds.
+
+    Raises OptionError, with what there is, where this build of onnxruntime lacks it, or where it cannot be used here.
+    """
+    available = _available()
+    if device == "auto":
+        return ACCELERATOR if ACCELERATOR in available and _opens(ACCELERATOR) else "cpu"
     if device not in available:
         raise OptionError(
             f"device {device!r} is not in this build of onnxruntime, which has {', '.join(sorted(available))}; "
             "install the build for it (e.g. onnxruntime-gpu) or choose another",
             field="session.device",
         )
-    return [available[device]] if device == "cpu" else [available[device], available["cpu"]]
+    if not _opens(device):
+        raise OptionError(
+            f"device {device!r} is in this build of onnxruntime, but cannot be used here; stderr has its reason: a "
+            "driver or libraries may be missing (onnxruntime-gpu[cuda,cudnn] brings CUDA's)",
+            field="session.device",
+        )
+    return device
+
+
+def _available() -> dict[str, str]:
+    """Short names of devices -> onnxruntime's names of their execution providers."""
+    return {name.removesuffix("ExecutionProvider").lower(): name for name in onnxruntime.get_available_providers()}
+
+
+def _providers(device: str) -> list[Provider]:
+    """A device that was checked, and the CPU for what it does not compute."""
+    available, options = _available(), PROVIDER_OPTIONS.get(device, {})
+    return [available["cpu"]] if device == "cpu" else [(available[device], options), available["cpu"]]
+
+
+@cache
+def _opens(device: str) -> bool:
+    """Whether a graph is really given to the device: where a library is missing onnxruntime takes the CPU unasked."""
+    if device == "cpu":
+        return True
+    from onnx import TensorProto, helper
+
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "probe", tensors[:1], tensors[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    with contextlib.redirect_stdout(sys.stderr):  # both print there what they miss
+        if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on; finds CUDA's libraries among Python's packages
+            onnxruntime.preload_dlls()
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=_providers(device))
+    return _available()[device] in session.get_providers()
 
 
 def seed(number: int) -> None:
@@ -62,7 +111,8 @@ def seed(number: int) -> None:
 class Session:
     """A loaded graph. ``run`` is called by one thread at a time.
 
-    Raises BundleError where the file cannot be read, or is no model that onnxruntime can load.
+    Raises BundleError where the file cannot be read, or is no model that onnxruntime can load; OptionError where the
+    device cannot be used.
     """
 
     def __init__(self, path: Path, settings: SessionSettings) -> None:
@@ -72,15 +122,14 @@ class Session:
         options.inter_op_num_threads = 1
         # An idle server costs nothing: threads sleep between runs rather than spin.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        chosen = providers(settings.device)
-        self.device = settings.device
+        self.device = check_device(settings.device)
         try:
             with path.open("rb"):
                 self.size_bytes = path.stat().st_size
         except OSError as error:  # onnxruntime would give its number alone
             raise BundleError(f"{path.name}: the file cannot be read: {error.strerror}") from error
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=_providers(self.device))
         except Exception as error:  # onnxruntime's exceptions share no narrower base
             whole = "; is it an ONNX file, and whole?" if "INVALID_PROTOBUF" in str(error) else ""
             raise BundleError(f"{path.name}: onnxruntime cannot load it: {error}{whole}") from error

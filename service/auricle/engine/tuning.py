@@ -54,12 +54,11 @@ def measure(
     Args:
         batches: None: powers of two, up to 32 on a CPU, or 128.
     """
-    if batches is None:
-        batches = BATCHES if settings.device == "cpu" else FAR_BATCHES
     for count in threads:
         graph = Graph(path, replace(settings, threads=count))
         outputs = tuple(dict.fromkeys(spec.tensor for spec in graph.bundle.heads))
-        sizes = [size for size in batches if size == 1 or graph.batches]
+        tried = batches if batches is not None else BATCHES if graph.device == "cpu" else FAR_BATCHES
+        sizes = [size for size in tried if size == 1 or graph.batches]
         segments = [graph.noise(seed) for seed in range(max(sizes))]
         found: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
         for _ in range(rounds):

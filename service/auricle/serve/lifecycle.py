@@ -12,7 +12,7 @@ import structlog
 
 from auricle.config import ServerSettings
 from auricle.engine.repository import Repository
-from auricle.engine.session import providers
+from auricle.engine.session import check_device
 from auricle.engine.workers import Workers
 from auricle.model.bundled import bundled_dir
 from auricle.serve.admission import Admission
@@ -37,7 +37,7 @@ class Server:
 
     async def __aenter__(self) -> Server:
         settings = self._settings
-        providers(settings.session.device)  # absent, it would be every model's failure
+        check_device(settings.session.device)  # absent, it would be every model's failure
         self._workers = Workers(settings.workers)
         self.repository = Repository(
             settings.models_dir,

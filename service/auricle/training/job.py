@@ -61,7 +61,8 @@ class Job:
         quantize: how the bundle's numbers are stored; None: as float32.
         cache: a folder that keeps features and embeddings for the next job; None: none is kept.
         device: where the backbone and the bundle run, ``cpu``, ``cuda`` or another of onnxruntime's execution
-            providers. A whole model learns where TensorFlow does, which takes a GPU that it sees.
+            providers; ``auto`` is cuda where it can be used. A whole model learns where TensorFlow does, which takes a
+            GPU that it sees.
         author, license: for the metadata.
         fitting, augmentation: of a whole model; ``fitting.seed`` is everyone's.
     """
@@ -78,7 +79,7 @@ class Job:
     locales: Mapping[str, Sequence[str]] = field(default_factory=dict)
     quantize: Precision | None = None
     cache: Path | None = None
-    device: str = "cpu"
+    device: str = "auto"
     author: str = ""
     license: str = ""
     fitting: Fitting = field(default_factory=Fitting)

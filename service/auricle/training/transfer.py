@@ -95,7 +95,7 @@ def embeddings(
     on_clip: Callable[[], None] = lambda: None,
 ) -> tuple[Floats, NDArray[np.int64]]:
     """The embedding of every segment as served, before pooling: f32 (n, dimension), and the clip of each: int (n,)."""
-    what, found = ("embedding", digest(path), head.spec.tensor), []
+    what, found = ("embedding", digest(path), head.spec.tensor, graph.device), []
     for clip in clips:
         found.append(cache.arrays(clip.path, what, partial(_vectors, graph, head, clip))["vectors"])
         on_clip()
