@@ -128,6 +128,14 @@ def test_not_a_number_is_no_value_of_any_option() -> None:
                 pytest.fail(f"{name} took {option.type.convert(text, option, None)}")
 
 
+def test_an_empty_path_is_not_the_current_folder() -> None:
+    paths = {name: option for name, option in options_of(auricle) if isinstance(option.type, click.Path)}
+    assert {"serve --models", "train --out", "train --report", "bench --sound", "stream --tls-ca"} <= set(paths)
+    for name, option in paths.items():
+        with pytest.raises(click.BadParameter, match="the path is empty"):
+            pytest.fail(f"{name} took {option.type.convert('', option, None)!r}")
+
+
 @pytest.mark.parametrize(
     ("words", "fragment"),
     [
@@ -149,7 +157,7 @@ def test_a_number_out_of_range_is_refused_with_the_range(run: Any, words: list[s
 def test_a_configuration_without_a_name_is_refused(run: Any) -> None:
     ran = run("--config", "", "models", "list")
     assert (ran.code, ran.out) == (2, "")
-    assert "the name is empty; name a TOML file, or leave it out" in ran.err
+    assert "'--config': the path is empty; name one (. is the current folder), or leave it out" in ran.err
 
 
 def test_a_place_for_the_port_that_is_not_there_is_refused_before_models_are_loaded(

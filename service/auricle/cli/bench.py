@@ -11,6 +11,7 @@ import click
 from auricle.cli.configuration import config_option
 from auricle.cli.logs import configure_logs
 from auricle.cli.output import print_json, print_table, table, working
+from auricle.cli.paths import NonEmptyPath
 from auricle.cli.places import default_models_dir
 from auricle.cli.settings import json_option, models_option
 from auricle.errors import NotFoundError, OptionError
@@ -31,7 +32,7 @@ __all__ = ["bench"]
 @click.option("--profile", "profiled", is_flag=True, help="Instead: where the time of a call goes, stage by stage.")
 @click.option(
     "--sound",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=NonEmptyPath(exists=True, dir_okay=False),
     help="File that --profile sends (default: one segment of noise).",
 )
 @click.option("--calls", type=click.IntRange(min=1), default=50, show_default=True, help="Calls that --profile makes.")

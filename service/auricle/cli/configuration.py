@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from auricle.cli.paths import NonEmptyPath
+
 __all__ = ["COMMON", "config_option", "flag_key", "read_defaults"]
 
 COMMON = "common"
@@ -19,7 +21,7 @@ def config_option(command: F) -> F:
     """Adds ``--config`` to a command; it takes effect before the other options are read."""
     return click.option(
         "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=NonEmptyPath(dir_okay=False),
         envvar="AURICLE_CONFIG",
         is_eager=True,
         expose_value=False,
@@ -58,8 +60,6 @@ def flag_key(option: click.Option) -> str:
 def _load(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    if path == Path():
-        raise click.BadParameter("the name is empty; name a TOML file, or leave it out")
     root = ctx.find_root()
     assert isinstance(root.command, click.Group)
     defaults = read_defaults(path, root.command, root)

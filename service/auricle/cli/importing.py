@@ -12,6 +12,7 @@ import click
 
 from auricle.cli.configuration import config_option
 from auricle.cli.output import console, plain, print_json, print_table, table
+from auricle.cli.paths import NonEmptyPath
 from auricle.cli.places import default_models_dir
 from auricle.cli.ranges import Number, NumberRange
 from auricle.cli.settings import json_option, models_option
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["TASKS", "import_model", "print_report"]
 
 TASKS = ("speaker-embedding", "audio-embedding", "audio-classification")
-_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+_FILE = NonEmptyPath(exists=True, dir_okay=False)
 
 
 def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:

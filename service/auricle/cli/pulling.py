@@ -13,6 +13,7 @@ import click
 from auricle.cli.configuration import config_option
 from auricle.cli.importing import print_report
 from auricle.cli.output import console, print_json, print_table, short_size, table
+from auricle.cli.paths import NonEmptyPath
 from auricle.cli.places import default_cache_dir, default_models_dir
 from auricle.cli.settings import json_option, models_option
 
@@ -24,7 +25,7 @@ __all__ = ["pull"]
 @click.option(
     "--from",
     "from_file",
-    type=click.Path(path_type=Path),
+    type=NonEmptyPath(),
     metavar="FILE",
     help="A file fetched elsewhere, instead of the network.",
 )

@@ -12,6 +12,7 @@ import click
 
 from auricle.cli.configuration import config_option
 from auricle.cli.logs import FORMATS, LEVELS, configure_logs
+from auricle.cli.paths import NonEmptyPath
 from auricle.cli.places import default_models_dir
 from auricle.cli.ranges import Number
 from auricle.cli.settings import models_option, setting
@@ -115,7 +116,7 @@ def _flag(prefix: str, field: Field[Any], declared: Any) -> Callable[[F], F]:
         int: click.INT,
         float: Number(),
         str: click.STRING,
-        Path: click.Path(path_type=Path, dir_okay=False),
+        Path: NonEmptyPath(dir_okay=False),
     }
     kind = kinds[inner]
     # Only where the default is a value does "none" say anything that leaving the flag out does not.

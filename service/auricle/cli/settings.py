@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from auricle.cli.configuration import config_option
+from auricle.cli.paths import NonEmptyPath
 from auricle.cli.ranges import NumberRange
 
 __all__ = ["Connection", "connection_options", "json_option", "model_options", "models_option", "setting", "typed"]
@@ -72,7 +73,7 @@ def models_option(command: F) -> F:
 
     decorator: Decorator[F] = setting(
         "--models",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=NonEmptyPath(file_okay=False),
         metavar="DIR",
         help=f"Directory of models (default: {default_models_dir()}).",
     )
@@ -81,7 +82,7 @@ def models_option(command: F) -> F:
 
 def connection_options(command: F) -> F:
     """Adds the flags of `Connection`."""
-    file = click.Path(path_type=Path, dir_okay=False)
+    file = NonEmptyPath(dir_okay=False)
     decorator: Decorator[F] = _stacked(
         setting("--server", metavar="HOST:PORT", help="Use this server instead of an engine in this process."),
         models_option,

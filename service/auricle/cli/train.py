@@ -14,6 +14,7 @@ from auricle.cli.configuration import config_option
 from auricle.cli.exits import tell
 from auricle.cli.logs import configure_logs
 from auricle.cli.output import console, print_json
+from auricle.cli.paths import NonEmptyPath
 from auricle.cli.ranges import Number
 from auricle.cli.settings import json_option
 from auricle.errors import OptionError
@@ -75,11 +76,11 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
 
 
 @click.command()
-@click.argument("data", metavar="FOLDER|CSV", type=click.Path(path_type=Path))
+@click.argument("data", metavar="FOLDER|CSV", type=NonEmptyPath())
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NonEmptyPath(dir_okay=False),
     metavar="FILE",
     help="The bundle to write: NAME.onnx, or NAME/VERSION.onnx with a number.",
 )
@@ -125,7 +126,7 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
 )
 @click.option(
     "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=NonEmptyPath(file_okay=False),
     metavar="DIR",
     help="Keeps features there for the next time.",
 )
@@ -145,9 +146,7 @@ def _augmentation(_: click.Context, __: click.Parameter, values: tuple[str, ...]
 )
 @click.option("--author", default="", help="Who made it.")
 @click.option("--license", default="", help="Its licence.")
-@click.option(
-    "--report", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the report there."
-)
+@click.option("--report", type=NonEmptyPath(file_okay=False), metavar="DIR", help="Write the report there.")
 @json_option
 @config_option
 def train(
