@@ -17,7 +17,7 @@ from auricle.engine.repository import scan
 from auricle.errors import AudioError, AuricleError, BundleError, InvalidArgumentError, OptionError
 from auricle.serve.local import LocalTransport
 from auricle.training import Job, run
-from auricle.training.job import served_as
+from auricle.training.export import served_as
 
 RATE_HZ = 16000
 LEVELS = {"loud": 0.5, "quiet": 0.05}

@@ -179,5 +179,9 @@ def test_the_browser_fft_spec_trains_serves_and_exports(tmp_path: Path) -> None:
     graph = Graph(spec.export(model, tmp_path / "two.onnx", ["a", "b"]), SessionSettings(threads=1))
     ours = graph.run(["scores"], [spec.features(waves[0])[..., 0]])["scores"]
     np.testing.assert_allclose(served, ours, atol=1e-4)
+    assert (graph.bundle.name, graph.bundle.version) == ("two", "1")
+    (tmp_path / "pair").mkdir()
+    newer = Graph(spec.export(model, tmp_path / "pair" / "2.onnx", ["a", "b"]), SessionSettings(threads=1))
+    assert (newer.bundle.name, newer.bundle.version) == ("pair", "2")
     with pytest.raises(OptionError, match="the model has 2 classes, but there are 1 labels"):
         spec.export(model, tmp_path / "one.onnx", ["a"])

@@ -173,8 +173,9 @@ def train(
     from dataclasses import replace
 
     from auricle.training.augmentation import Augmentation
+    from auricle.training.export import served_as
     from auricle.training.fit import Fitting
-    from auricle.training.job import Job, run, served_as
+    from auricle.training.job import Job, run
 
     for option, given in (("--augment", wanted["augmentation"] != Augmentation()), ("--epochs", epochs is not None)):
         if given and not wanted["whole_model"]:

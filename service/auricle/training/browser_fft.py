@@ -18,7 +18,7 @@ from auricle.model.bundle import Bundle
 from auricle.model.bundled import bundled_dir
 from auricle.model.heads import HeadSpec
 from auricle.model.scratch import scratch_directory
-from auricle.training.export import Labels, check_target, label_lists, load_network, onnx_bytes, read_recipe
+from auricle.training.export import Labels, check_target, label_lists, load_network, onnx_bytes, read_recipe, served_as
 from auricle.training.network import build, need_keras, read_network
 from auricle.training.quantization import QuantizationConfig, quantize
 from auricle.training.tflite import describe, tflite_bytes
@@ -146,7 +146,8 @@ class BrowserFftSpec:
         Args:
             labels: names of the classes, or lists of them by locale, of which the first gives the categories' names.
             quantization_config: None: float32.
-            metadata: may give name, version, author, license and description.
+            metadata: may give name, version, author, license and description; else the path gives the first two, as a
+                server reads it.
 
         Raises:
             OptionError: not as many labels as classes; the name does not end with .onnx, or NAME.json is beside it.
@@ -156,7 +157,8 @@ class BrowserFftSpec:
         )
         target = Path(path)
         check_target(target)
-        own: dict[str, Any] = {"name": target.stem, "author": "", "license": "", "description": "", "version": "1"}
+        _, name, version = served_as(target)
+        own: dict[str, Any] = {"name": name, "version": version, "author": "", "license": "", "description": ""}
         own |= metadata
         bundle: Bundle = msgspec.structs.replace(self._bundle, heads=(EMBEDDING, scores), **own)
         with scratch_directory(target.parent) as scratch:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from auricle.engine.repository import version_key
 from auricle.errors import BundleError, OptionError
 from auricle.metadata.onnxfile import OnnxFile
 from auricle.model.bundle import METADATA_KEY, Bundle, parse_bundle
@@ -19,7 +20,16 @@ from auricle.training.network import Network
 from auricle.training.quantization import HALF
 from auricle.training.sounds import Recipe
 
-__all__ = ["Labels", "check_target", "label_lists", "load_network", "onnx_bytes", "read_recipe", "with_bundle"]
+__all__ = [
+    "Labels",
+    "check_target",
+    "label_lists",
+    "load_network",
+    "onnx_bytes",
+    "read_recipe",
+    "served_as",
+    "with_bundle",
+]
 
 Labels = Sequence[str] | Mapping[str, Sequence[str]]
 
@@ -104,6 +114,15 @@ def with_bundle(data: bytes, bundle: Bundle) -> bytes:
     helper.set_model_props(model, {**kept, METADATA_KEY: msgspec.json.encode(bundle).decode()})
     serialized: bytes = model.SerializeToString(deterministic=True)
     return serialized
+
+
+def served_as(out: Path) -> tuple[Path, str, str]:
+    """The directory of models that a bundle at ``out`` lies in, and its name and version there."""
+    folder, numbers = out.parent, version_key(out.stem)
+    # A version here is all numbers, since what has letters too is as well a name.
+    if folder.name in ("", "..") or folder.name.startswith(".") or len(numbers) < 2 or min(numbers)[0] < 0:
+        return folder, out.stem, "1"
+    return folder.parent, folder.name, out.stem
 
 
 def check_target(path: Path) -> None:

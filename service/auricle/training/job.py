@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
 from auricle.engine.plan import default_grid
-from auricle.engine.repository import version_key
 from auricle.errors import InvalidArgumentError, OptionError
 from auricle.model.bundle import Bundle
 from auricle.model.bundled import bundled_dir
@@ -25,7 +24,7 @@ from auricle.training import digits
 from auricle.training.augmentation import Augmentation
 from auricle.training.cache import FeatureCache
 from auricle.training.clips import Clip, by_folder, by_table, check
-from auricle.training.export import check_target, label_lists, onnx_bytes, with_bundle
+from auricle.training.export import check_target, label_lists, onnx_bytes, served_as, with_bundle
 from auricle.training.fit import Fitting
 from auricle.training.network import need_keras, read_network
 from auricle.training.quantization import MOST_SEGMENTS, Precision, check_float, quantize
@@ -35,7 +34,7 @@ from auricle.training.splits import Split, split, spread
 from auricle.training.transfer import HeadFitting, attach, choose_head, embeddings, fit_head
 from auricle.training.whole import BACKGROUND_LABEL, MOST_WATCHED, train_whole
 
-__all__ = ["BROWSER_FFT", "Job", "run", "served_as"]
+__all__ = ["BROWSER_FFT", "Job", "run"]
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -134,15 +133,6 @@ def run(job: Job, progress: Progress = lambda stage, done, total: None) -> Repor
         # A server that watches the directory sees a whole file or none.
         made.replace(job.out)
     return report
-
-
-def served_as(out: Path) -> tuple[Path, str, str]:
-    """The directory of models that a bundle at ``out`` lies in, and its name and version there."""
-    folder, numbers = out.parent, version_key(out.stem)
-    # A version here is all numbers, since what has letters too is as well a name.
-    if folder.name in ("", "..") or folder.name.startswith(".") or len(numbers) < 2 or min(numbers)[0] < 0:
-        return folder, out.stem, "1"
-    return folder.parent, folder.name, out.stem
 
 
 def _check_options(job: Job) -> Path:
