@@ -23,8 +23,15 @@ class UpstreamError(grpc.RpcError):
     """What a source raises that is fed by another server."""
 
 
+class Unplugged(BaseException):
+    """Not an Exception, as an exit or an interrupt is none."""
+
+
+FAILURES = [UpstreamError, asyncio.InvalidStateError, Unplugged]
+
+
 @pytest.mark.timeout(2 * PATIENCE_S)
-@pytest.mark.parametrize("failure", [ZeroDivisionError, UpstreamError, asyncio.InvalidStateError, CancelledError])
+@pytest.mark.parametrize("failure", [*FAILURES, ZeroDivisionError, CancelledError])
 def test_what_the_chunks_raise_ends_the_stream_and_is_raised(client, failure):
     def chunks():
         yield bytes(100)
@@ -34,7 +41,7 @@ def test_what_the_chunks_raise_ends_the_stream_and_is_raised(client, failure):
         client.events("stream_embed", chunks(), sample_rate_hz=8000)
 
 
-@pytest.mark.parametrize("failure", [UpstreamError, asyncio.InvalidStateError, asyncio.CancelledError])
+@pytest.mark.parametrize("failure", [*FAILURES, asyncio.CancelledError])
 async def test_what_async_chunks_raise_ends_the_stream_and_is_raised(port, failure):
     async def chunks():
         yield bytes(100)

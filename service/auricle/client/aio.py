@@ -206,7 +206,7 @@ class AsyncClient:
                         if await ended(replying.write(call.following(chunk))):
                             return
                 await ended(replying.done_writing())
-            except (Exception, asyncio.CancelledError) as error:
+            except BaseException as error:
                 if sending.cancelling():
                     raise
                 own_failure.append(error)

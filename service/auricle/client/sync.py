@@ -226,10 +226,12 @@ class Client:
             try:
                 for chunk in chunks:
                     yield call.following(chunk)
-            except Exception as error:
-                # gRPC reads this in a thread of its own and would report "Exception iterating requests!".
-                own_failure.append(error)
+            except GeneratorExit:
                 raise
+            except BaseException as error:
+                # gRPC reads this in a thread of its own, where it ends the call for an Exception and nothing else.
+                own_failure.append(error)
+                raise _SourceError from error
 
         replying = self._call(call.method)(requests(), timeout=limit_s)
         try:
@@ -237,13 +239,11 @@ class Client:
                 event = replies.stream_event(response)
                 if event is not None:
                     yield event
-        except grpc.RpcError as failure:
+        except (grpc.RpcError, AuricleError, _SourceError) as failure:
             if own_failure:
                 raise own_failure[0] from None
-            raise from_rpc_error(failure, target=self._target, timeout_s=limit_s) from failure
-        except AuricleError:
-            if own_failure:
-                raise own_failure[0] from None
+            if isinstance(failure, grpc.RpcError):
+                raise from_rpc_error(failure, target=self._target, timeout_s=limit_s) from failure
             raise
         finally:
             stop = getattr(replying, "cancel", None) or getattr(replying, "close", None)
@@ -266,6 +266,10 @@ class Client:
             return grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS)
         settings = (*CHANNEL_OPTIONS, *self._tls.channel_options)
         return grpc.secure_channel(self._target, self._tls.credentials(), options=settings)
+
+
+class _SourceError(Exception):
+    """A stream's chunks could not be had; what they raised is what the caller gets."""
 
 
 def _call_of(transport: Transport, method: str) -> Callable[..., Any]:
