@@ -121,7 +121,7 @@ def open_content(content: Buffer, limits: Limits) -> Sound:
         file = soundfile.SoundFile(stream)
     except soundfile.SoundFileError as error:
         raise AudioError(
-            f"audio.content cannot be read as {FORMATS}: {_reason(error)} It begins with {content[:8]!r}; "
+            f"audio.content cannot be read as {FORMATS}: {_reason(error)} It begins with {bytes(content[:8])!r}; "
             "send raw samples as audio.pcm",
             field="audio.content",
             reason="AUDIO_UNDECODABLE",
