@@ -216,6 +216,21 @@ def test_the_least_length_gives_a_frame_and_one_sample_less_none(tmp_path: Path,
     assert segment.rows.shape == (graph.features.frames(least), 64)
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_bad_sample_is_counted_from_the_start_of_the_sound(graphs: dict[str, Graph], flushed: bool) -> None:
+    form = SoundFormat(encoding="f32le", sample_rate_hz=44100, channels=2)
+    grid = make_plan(graphs["whole"], Options(kind="embedding"), stream=True).grid
+    cutter = Cutter(graphs["whole"], grid, form)
+    bad = np.zeros((1000, 2), np.float32)
+    bad[321, 1] = np.nan
+    for _ in range(3):
+        cutter.feed(pcm(form, 777))
+        if flushed:
+            cutter.flush()
+    with pytest.raises(AudioError, match=f"sample {3 * 777 + 321} of channel 1 is nan"):
+        cutter.feed(bad.tobytes())
+
+
 def test_sound_between_two_segments_is_not_kept(graphs: dict[str, Graph]) -> None:
     grid = SegmentGrid(length=10, hop=100_000, row_samples=1, samples=10)
     cutter = Cutter(graphs["waveform"], grid, FLOAT)

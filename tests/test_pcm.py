@@ -145,6 +145,8 @@ def test_a_sample_that_is_not_finite_is_named(bad: float, channels: int, frame: 
     with pytest.raises(AudioError, match=f"sample {frame} of channel {channel} is ") as caught:
         frontend.pcm_to_mono(x.tobytes(), "f32le", channels)
     assert caught.value.reason == "AUDIO_NOT_FINITE"
+    with pytest.raises(AudioError, match=f"sample {70_000 + frame} of channel {channel} is "):
+        frontend.pcm_to_mono(x.tobytes(), "f32le", channels, first_frame=70_000)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

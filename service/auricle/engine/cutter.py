@@ -45,6 +45,7 @@ class Cutter:
         self._grid = grid
         self._sound = sound
         self._base = 0
+        self._flushed = 0
         self.features_s = 0.0
         self.resample_s = 0.0
         self.designed = False
@@ -93,7 +94,8 @@ class Cutter:
     def push(self, block: Block) -> None:
         """As ``feed``, and leaves the segments to ``take``."""
         begun = time.perf_counter()
-        mono = frontend.pcm_to_mono(block, self._sound.encoding, self._sound.channels)
+        first = self._flushed + self._fed
+        mono = frontend.pcm_to_mono(block, self._sound.encoding, self._sound.channels, first_frame=first)
         self._fed += mono.size
         self._hear(self._resample(mono) if self.resamples else mono)
         self.features_s += time.perf_counter() - begun
@@ -125,6 +127,7 @@ class Cutter:
         """Forces the pending sound out, whatever its coverage; counts go on, everything else begins again."""
         segments = self._end(force=True)
         self._base += self._samples
+        self._flushed += self._fed
         self._begin()
         return segments
 

@@ -23,7 +23,7 @@ _TOO_LARGE = 2.0**20
 
 
 def pcm_to_mono(
-    data: bytes | bytearray | memoryview | NDArray[Any], encoding: str, channels: int
+    data: bytes | bytearray | memoryview | NDArray[Any], encoding: str, channels: int, *, first_frame: int = 0
 ) -> NDArray[np.float32]:
     """Decodes interleaved PCM and mixes it down to the mean of its channels, in one pass.
 
@@ -35,6 +35,7 @@ def pcm_to_mono(
             array (n, channels), as soundfile gives it (one that is not contiguous is copied first).
         encoding: a key of ``PCM_BYTES``; for an array of numbers the one that stands for its type.
         channels: 1 to 2048.
+        first_frame: the frame of the whole sound that ``data`` begins with; errors count from that sound's start.
 
     Returns:
         f32 (n,), one value a frame.
@@ -65,7 +66,7 @@ def pcm_to_mono(
         octets = view.cast("B")
         block = _kernel.to_mono(octets, _kernel.ENCODINGS[encoding], channels, out)
         if block >= 0:
-            raise _bad_sample(octets, channels, block)
+            raise _bad_sample(octets, channels, block, first_frame)
     return out
 
 
@@ -84,12 +85,12 @@ def _checked(data: NDArray[Any], encoding: str, channels: int) -> NDArray[Any]:
     return np.ascontiguousarray(data)
 
 
-def _bad_sample(octets: memoryview, channels: int, block: int) -> AudioError:
+def _bad_sample(octets: memoryview, channels: int, block: int, first_frame: int) -> AudioError:
     """Finds the sample that the kernel met in the block of frames that begins at ``block``."""
     samples = np.frombuffer(octets, "<f4", offset=block * channels * 4)
     place = int(np.argmin(np.abs(samples) < _TOO_LARGE))
     sample = samples[place]
-    said = f"sample {block + place // channels} of channel {place % channels} is {sample:g}"
+    said = f"sample {first_frame + block + place // channels} of channel {place % channels} is {sample:g}"
     if np.isfinite(sample):
         return AudioError(
             f"{said}, far outside -1 to 1; divide integers by their full scale",
