@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from auricle.client.failures import from_rpc_error
 from auricle.client.transport import check_target
 from client_server import info, retry_info, status
 
-CLIENT = Path(auricle.client.__file__).parent
+PACKAGE = Path(auricle.__file__).parent
 
 
 class Failed(grpc.RpcError):
@@ -49,6 +50,24 @@ def test_every_class_of_the_tree_survives_the_wire(name):
     error = mapped(getattr(grpc.StatusCode, original.code), "the words", info(original.default_reason))
     assert type(error) is original
     assert (error.message, error.reason) == ("the words", original.default_reason)
+
+
+def raised_with_a_reason():
+    """Every class and reason that are raised together below a call, by name."""
+    parts = ("serve/*.py", "engine/*.py", "frontend/*.py", "containers.py")
+    for node in (
+        node for part in parts for path in PACKAGE.glob(part) for node in ast.walk(ast.parse(path.read_text()))
+    ):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and hasattr(errors, node.func.id):
+            given = {each.arg: each.value for each in node.keywords}
+            if isinstance(given.get("reason"), ast.Constant):
+                yield node.func.id, given["reason"].value
+
+
+@pytest.mark.parametrize(("name", "reason"), sorted(set(raised_with_a_reason())))
+def test_every_reason_gives_the_class_that_was_raised(name, reason):
+    original = getattr(errors, name)
+    assert type(mapped(getattr(grpc.StatusCode, original.code), "words", info(reason))) is original
 
 
 @pytest.mark.parametrize(
@@ -123,6 +142,12 @@ def test_the_pause_grows_up_to_its_bound():
     gone = errors.UnavailableError("gone")
     assert [policy.delay_s(gone, n, chance=0.0) for n in (1, 2, 3, 4, 5)] == [0.1, 0.4, 1.0, 1.0, None]
     assert policy.delay_s(gone, 1, chance=1.0) == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize(("first_delay_s", "pause_s"), [(0.1, 5.0), (0.0, 0.0)])
+def test_the_pause_keeps_its_bound_after_thousands_of_attempts(first_delay_s, pause_s):
+    policy = RetryPolicy(attempts=10**6, first_delay_s=first_delay_s)
+    assert policy.delay_s(errors.UnavailableError("gone"), 10_000, chance=0.0) == pause_s
 
 
 def test_the_servers_delay_is_never_undercut():

@@ -22,6 +22,8 @@ _BY_REASON = {(each.code, each.default_reason): each for each in _CLASSES}
 
 # A finer reason shares the first word with its class's own: AUDIO_NOT_FINITE is AUDIO_INVALID's class.
 _BY_FIRST_WORD = {(code, reason.split("_")[0]): each for (code, reason), each in _BY_REASON.items()}
+# Of the contract's reasons the one that does not.
+_BY_FIRST_WORD["INVALID_ARGUMENT", "HEAD"] = errors.OptionError
 
 _BY_CODE: dict[str, type[AuricleError]] = {
     "INVALID_ARGUMENT": errors.InvalidArgumentError,
