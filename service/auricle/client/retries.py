@@ -51,7 +51,11 @@ class RetryPolicy:
                 return None
         elif not isinstance(error, UnavailableError):
             return None
-        backoff_s = min(self.first_delay_s * self.factor ** (attempt - 1), self.longest_delay_s)
+        try:
+            grown_s = self.first_delay_s * self.factor ** (attempt - 1)
+        except OverflowError:  # a float ends some hundreds of attempts on
+            grown_s = math.inf if self.first_delay_s else 0.0
+        backoff_s = min(grown_s, self.longest_delay_s)
         draw = random.random() if chance is None else chance
         return max(backoff_s, error.retry_after_s or 0.0) * (1.0 + self.jitter * draw)
 
