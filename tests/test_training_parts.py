@@ -200,6 +200,19 @@ def test_filling_leaves_no_band_empty_where_there_is_sound(clip: Clip) -> None:
         assert bool(np.allclose(top, silent)) is empty
 
 
+@pytest.mark.parametrize(("rate_hz", "speed"), [(192_000, 1.25), (153_601, 1.25), (4000, 0.8), (4999, 0.8)])
+def test_a_sound_of_any_rate_is_played_at_any_speed(tmp_path: Path, rate_hz: int, speed: float) -> None:
+    path, recipe = tmp_path / "tone.wav", digits.recipe()
+    assert recipe.features is not None
+    soundfile.write(path, 0.2 * np.sin(2 * np.pi * 1000 * np.arange(rate_hz) / rate_hz), rate_hz)
+    planes = make_planes([Clip(path=path, label="0")], recipe.features, length=FRAMES, speeds=[speed], per_clip=2, seed=1)
+    bands = 2048 / 44100
+    for first, played in ((True, 1.0), (False, speed)):
+        heard = planes.db[planes.first == first][0]
+        assert heard[FRAMES // 2].argmax() == round(1000 * played * bands)
+        assert planes.edge[planes.first == first][0] == pytest.approx(min(rate_hz * played, 44100) / 2 * bands)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_made_noise_has_level_one(kind: str) -> None:
     wave = make_noise(np.random.default_rng(5), kind, 44032, 44100)

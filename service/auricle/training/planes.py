@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from auricle import frontend
 from auricle.frontend import FeatureSpec
+from auricle.frontend.resampling import MAX_RATE_HZ, MIN_RATE_HZ
 from auricle.training.cache import FeatureCache
 from auricle.training.clips import Clip
 from auricle.training.sounds import read
@@ -102,7 +103,7 @@ def _variants(path: Path, variants: Sequence[tuple[float, int]], low: FeatureSpe
     made: list[tuple[Floats, int, float, bool]] = []
     for number, (speed, shifted) in enumerate(variants):
         edge = min(rate_hz * speed, low.sample_rate_hz) / 2 / low.sample_rate_hz * low.fft_size
-        for db, rows in planes_of(wave, round(rate_hz * speed), low, length=length, lead=shifted):
+        for db, rows in planes_of(*_at(speed, wave, rate_hz, low.sample_rate_hz), low, length=length, lead=shifted):
             made.append((db, rows, edge, number == 0))
     return {
         "db": np.stack([each[0] for each in made]).astype(np.float16),
@@ -110,6 +111,14 @@ def _variants(path: Path, variants: Sequence[tuple[float, int]], low: FeatureSpe
         "edge": np.array([each[2] for each in made], np.float32),
         "first": np.array([each[3] for each in made]),
     }
+
+
+def _at(speed: float, wave: Floats, rate_hz: int, out_hz: int) -> tuple[Floats, int]:
+    """A sound's samples and the rate in Hz that plays them at a speed; ``out_hz`` is the one they will be taken to."""
+    if not MIN_RATE_HZ <= round(rate_hz * speed) <= MAX_RATE_HZ:
+        # A model's own rate leaves room for any speed.
+        wave, rate_hz = frontend.resample(wave, rate_hz, out_hz), out_hz
+    return wave, round(rate_hz * speed)
 
 
 def planes_of(wave: Floats, rate_hz: int, spec: FeatureSpec, *, length: int, lead: int = 0) -> list[tuple[Floats, int]]:
