@@ -28,7 +28,7 @@ from auricle.client import (
 )
 from auricle.config import Limits, ServerSettings
 from auricle.serve.local import LocalTransport
-from models import write_classifier, write_embedder, write_waveform
+from models import write_classifier, write_embedder, write_waveform, write_whole_clip
 from serving import serving
 
 SMALL = UnaryLimits(content_bytes=1)
@@ -46,6 +46,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         heads=[{"pool": "max"}],
     )
     write_classifier(folder / "classifier.onnx", heads=[{"pool": "mean"}, {"pool": "mean"}, {"pool": "mean"}])
+    write_whole_clip(folder / "whole.onnx", heads=[{"pool": "mean"}])
     return folder
 
 
@@ -122,6 +123,29 @@ def test_a_streamed_classification_equals_a_whole_one(address: str, clip: np.nda
     np.testing.assert_array_equal(one.embeddings[0].vector, other.embeddings[0].vector)
 
 
+@pytest.mark.parametrize("pooling", [None, "none", "mean"])
+def test_a_model_that_takes_a_clip_at_once_is_given_no_long_one_in_segments_unasked(
+    address: str, clip: np.ndarray, pooling: Any
+) -> None:
+    sound, wanted = Pcm(clip, 22050), {"model": "whole", "pooling": pooling}
+
+    async def awaited() -> None:
+        async with AsyncClient(address, limits=UnaryLimits(duration_s=2)) as client:
+            await client.embed(sound, **wanted)
+
+    with Client(address) as whole, Client(address, limits=SMALL) as streaming:
+        with pytest.raises(
+            errors.LimitError, match=r"the limit content_bytes = 1 of .*, and whole .*segment_length_s="
+        ):
+            streaming.embed(sound, **wanted)
+        with pytest.raises(errors.LimitError, match="the limit duration_s = 2 of"):
+            asyncio.run(awaited())
+        assert whole.embed(sound, **wanted).usage.segments == 1
+        assert same(
+            streaming.embed(sound, segment_length_s=0.4, **wanted), whole.embed(sound, segment_length_s=0.4, **wanted)
+        )
+
+
 def test_every_door_gives_the_same_answer(address: str, models_dir: Path, clip: np.ndarray) -> None:
     sound = Pcm(clip, 22050)
 
@@ -185,7 +209,7 @@ def test_what_the_server_refuses_has_its_class(address: str, call: Any, expected
 
 def test_models_are_listed_and_shown(address: str) -> None:
     with Client(address) as client:
-        assert [each.name for each in client.models()] == ["classifier", "embedder", "waveform"]
+        assert [each.name for each in client.models()] == ["classifier", "embedder", "waveform", "whole"]
         assert [each.name for each in client.models("classification")] == ["classifier"]
         shown = client.model("classifier")
         assert client.health() == "SERVING"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from io import BytesIO
 from pathlib import Path
@@ -53,14 +53,15 @@ class UnaryLimits:
     duration_s: float = 3600.0
     decoded_bytes: int = 1024 * 1024 * 1024
 
-    def exceeded(self, content_bytes: int, clip: Long) -> bool:
-        """Says whether a clip that takes so many bytes on the wire is above any of them."""
-        decoded_bytes = clip.duration_s * clip.format.sample_rate_hz * clip.format.channels * 4
-        return (
-            content_bytes > self.content_bytes
-            or clip.duration_s > self.duration_s
-            or decoded_bytes > self.decoded_bytes
-        )
+    def exceeded(self, content_bytes: int, clip: Long) -> str:
+        """Gives the first limit that a clip of so many bytes on the wire is above, with its value; empty: none."""
+        sizes = {
+            "content_bytes": content_bytes,
+            "duration_s": clip.duration_s,
+            "decoded_bytes": clip.duration_s * clip.format.sample_rate_hz * clip.format.channels * 4,
+        }
+        over = (name for name, size in sizes.items() if size > getattr(self, name))
+        return next((f"{name} = {getattr(self, name):.12g}" for name in over), "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +129,8 @@ def load(audio: AudioInput, limits: UnaryLimits) -> Whole | Long:
     if isinstance(audio, Pcm):
         content = audio.content
         long = _long_pcm(audio, content)
-        if limits.exceeded(len(content), long):
-            return long
+        if exceeds := limits.exceeded(len(content), long):
+            return replace(long, exceeds=exceeds)
         return Whole(audio=pb.Audio(pcm=pb.PcmAudio(format=long.format, data=content)))
     if isinstance(audio, np.ndarray):
         raise OptionError("an array does not say its sample rate; wrap it: Pcm(array, sample_rate_hz=16000)")
@@ -148,8 +149,8 @@ def load(audio: AudioInput, limits: UnaryLimits) -> Whole | Long:
         if size_bytes > limits.content_bytes:
             raise
     else:
-        if limits.exceeded(size_bytes, long):
-            return long
+        if exceeds := limits.exceeded(size_bytes, long):
+            return replace(long, exceeds=exceeds)
     if not isinstance(audio, bytes | bytearray | memoryview):
         content = Path(audio).read_bytes()
     return Whole(audio=pb.Audio(content=content))

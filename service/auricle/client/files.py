@@ -23,11 +23,15 @@ _UNKNOWN_FRAMES = 1 << 62
 
 @dataclass(frozen=True, kw_only=True)
 class Long:
-    """A clip for a stream. ``chunks`` reads it from the start, each time that it is called."""
+    """A clip for a stream. ``chunks`` reads it from the start, each time that it is called.
+
+    ``exceeds`` is the limit of one message that it is over, in words; empty where none was looked at.
+    """
 
     format: pb.PcmFormat
     chunks: Callable[[], Iterator[bytes]]
     duration_s: float
+    exceeds: str = ""
 
 
 def open_file(source: Callable[[], BinaryIO], name: str) -> Long:

@@ -25,7 +25,7 @@ from auricle.client.results import (
     StreamEvent,
     Summary,
 )
-from auricle.errors import InternalError, OptionError
+from auricle.errors import InternalError, LimitError, OptionError
 from auricle.v1 import auricle_pb2 as pb
 
 __all__ = [
@@ -213,23 +213,36 @@ class _Found:
 
 def _collect(call: StreamCall, source: Long, *, kinds: tuple[str, ...]) -> Flow[_Found]:
     wanted = call.config.options
-    if wanted.pooling == pb.POOLING_UNSPECIFIED:
-        wanted.pooling = yield from _unary_pooling(call, kinds)
+    whole, unpooled = not wanted.HasField("segment_length"), wanted.pooling == pb.POOLING_UNSPECIFIED
+    if whole or unpooled:
+        info = yield from _model_of(call)
+        if whole and info.segment_samples is None:
+            raise LimitError(
+                f"the clip is over the limit {source.exceeds} of one message, and {info.name} takes a clip at once, "
+                "which a stream cannot give it; pass segment_length_s= to have it cut into segments",
+                field="options.segment_length",
+            )
+        if unpooled:
+            wanted.pooling = _unary_pooling(info, wanted.heads, kinds)
     found = _Found(pooled=wanted.pooling != pb.POOLING_NONE)
     yield Collect(call, source.chunks(), found.add)
     return found
 
 
-def _unary_pooling(call: StreamCall, kinds: tuple[str, ...]) -> Flow[pb.Pooling]:
-    """Finds what a unary call would do: a stream that is not told pools nothing."""
+def _model_of(call: StreamCall) -> Flow[ModelInfo]:
+    """Gives the model that a stream will have, and names it in the call."""
     chosen = call.config.model
     if not chosen.name:
         # Only the server knows which model it takes; it says so before it has heard a sample.
         probe = _Found(pooled=False)
         yield Collect(call, iter(()), lambda event: probe.add(event) or isinstance(event, Ready))
         chosen.name, chosen.version = probe.ready.model, probe.ready.version
-    info = yield from model(chosen.name, chosen.version)
-    heads = [each for each in info.heads if _answers(each, call.config.options.heads, kinds)]
+    return (yield from model(chosen.name, chosen.version))
+
+
+def _unary_pooling(info: ModelInfo, named: Any, kinds: tuple[str, ...]) -> pb.Pooling:
+    """Finds what a unary call would do: a stream that is not told pools nothing."""
+    heads = [each for each in info.heads if _answers(each, named, kinds)]
     ways = {each.pooling for each in heads if each.pooling is not None}
     if len(ways) > 1:
         listed = ", ".join(f"{each.name} ({each.pooling})" for each in heads)

@@ -94,7 +94,8 @@ class Client:
 
         Args:
             audio: a path, the bytes of a file, or a `Pcm`. Above the limits it is decoded here and streamed,
-                with the same answer; then only a ``timeout_s`` that is given here counts.
+                with the same answer; then only a ``timeout_s`` that is given here counts. A model that takes a
+                clip at once cannot give that one: LimitError, unless ``segment_length_s`` is given.
             model: name; None: the server's default.
             version: None: the newest.
             timeout_s: seconds for the whole call; None: the client's.
