@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from auricle.engine.cutter import Cutter
 from auricle.engine.decode import SoundFormat
 from auricle.engine.graph import Graph
 from auricle.engine.plan import default_grid
-from auricle.errors import AudioError, BundleError
+from auricle.errors import AudioError, BundleError, LimitError
 from auricle.training import digits
 from auricle.training.architecture import BANDS, FRAMES, TFJS, Architecture, Convolution
 from auricle.training.augment import augment, plain
@@ -40,6 +42,13 @@ def clip(tmp_path: Path) -> Clip:
     )
     soundfile.write(path, wave, RATE_HZ, subtype="PCM_16")
     return Clip(path=path, label="0")
+
+
+def wav(channels: int, rate_hz: int = RATE_HZ) -> bytes:
+    """Nine silent samples of each channel; of no channel: one without a sample."""
+    made = io.BytesIO()
+    soundfile.write(made, np.zeros((9 if channels else 0, max(channels, 1))), rate_hz, format="WAV")
+    return made.getvalue()
 
 
 SMALL = replace(TFJS, dense_units=6)
@@ -205,7 +214,8 @@ def test_a_sound_of_any_rate_is_played_at_any_speed(tmp_path: Path, rate_hz: int
     path, recipe = tmp_path / "tone.wav", digits.recipe()
     assert recipe.features is not None
     soundfile.write(path, 0.2 * np.sin(2 * np.pi * 1000 * np.arange(rate_hz) / rate_hz), rate_hz)
-    planes = make_planes([Clip(path=path, label="0")], recipe.features, length=FRAMES, speeds=[speed], per_clip=2, seed=1)
+    clips = [Clip(path=path, label="0")]
+    planes = make_planes(clips, recipe.features, length=FRAMES, speeds=[speed], per_clip=2, seed=1)
     bands = 2048 / 44100
     for first, played in ((True, 1.0), (False, speed)):
         heard = planes.db[planes.first == first][0]
@@ -220,13 +230,26 @@ def test_a_made_noise_has_level_one(kind: str) -> None:
     assert np.sqrt(np.mean(np.square(wave, dtype=np.float64))) == pytest.approx(1.0, abs=1e-4)
 
 
-def test_a_file_that_is_no_sound_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"dear reader", r"it cannot be read as WAV.* or AIFF: [^.]+; convert it to one of them, or take it away"),
+        (b"fLaC", r"it cannot be read as WAV.* or AIFF: [^.]+; convert it to one of them, or take it away"),
+        (b"", "it is empty; take it away"),
+        (wav(0), "it has no samples"),
+        (wav(9), "channels must be 1 to 8, but is 9; mix down before sending"),
+        (wav(9, 384_000), "sample_rate_hz must be 4000 to 192000, but is 384000"),
+        (wav(9)[:-9], r"audio\.content is truncated: .* 9 are missing"),
+    ],
+    ids=["text", "no-flac", "empty", "no-samples", "channels", "rate", "cut"],
+)
+def test_a_file_that_is_no_sound_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "letter.wav"
-    path.write_text("dear reader")
-    with pytest.raises(AudioError, match=r"letter\.wav: audio.content cannot be read"):
-        read(path)
-    with pytest.raises(AudioError, match=r"letter\.wav: audio.content cannot be read"):
-        cut(path, digits.recipe())
+    path.write_bytes(content)
+    for use in (lambda: read(path), lambda: cut(path, digits.recipe())):
+        with pytest.raises((AudioError, LimitError)) as refused:
+            use()
+        assert re.fullmatch(rf".*/letter\.wav: {message}", refused.value.message)
 
 
 def test_floor_and_normalisation_are_the_frontends_own(clip: Clip) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from auricle import frontend
 from auricle.config import Limits
 from auricle.engine.cutter import Cutter
-from auricle.engine.decode import open_content
+from auricle.engine.decode import FORMATS, Sound, open_content
 from auricle.engine.plan import default_grid
 from auricle.engine.segments import Intake
-from auricle.errors import AudioError
+from auricle.errors import AudioError, LimitError
 from auricle.frontend import FeatureSpec
 from auricle.model.bundle import Bundle
 
@@ -32,25 +35,46 @@ class Recipe:
 
 
 def read(path: Path) -> tuple[Floats, int]:
-    """A file's samples, mixed down, f32 (n,), and their rate in Hz. AudioError names the file."""
-    try:
-        sound = open_content(path.read_bytes(), Limits())
+    """A file's samples, mixed down, f32 (n,), and their rate in Hz. AudioError or LimitError names the file."""
+    with _named(path):
+        sound = _open(path)
         blocks = [frontend.pcm_to_mono(block, sound.format.encoding, sound.format.channels) for block in sound.blocks]
-    except AudioError as error:
-        raise AudioError(f"{path}: {error.message}", field="path", reason=error.reason) from error
-    if not blocks:
-        raise AudioError(f"{path}: it has no samples", field="path", reason="AUDIO_EMPTY")
+        if not blocks:
+            raise AudioError("it has no samples", reason="AUDIO_EMPTY")
     return np.concatenate(blocks), sound.format.sample_rate_hz
 
 
 def cut(path: Path, recipe: Intake) -> Floats:
     """The rows of a file's segments, f32 (segments, length, bands), the same bits as a server feeds its model."""
-    try:
-        sound = open_content(path.read_bytes(), Limits())
+    with _named(path):
+        sound = _open(path)
         cutter = Cutter(recipe, default_grid(recipe), sound.format)
         segments = [segment for block in sound.blocks for segment in cutter.feed(block)] + cutter.finish()
-    except AudioError as error:
-        raise AudioError(f"{path}: {error.message}", field="path", reason=error.reason) from error
-    if not segments:
-        raise AudioError(f"{path}: it has no samples", field="path", reason="AUDIO_EMPTY")
+        if not segments:
+            raise AudioError("it has no samples", reason="AUDIO_EMPTY")
     return np.stack([segment.rows for segment in segments])
+
+
+def _open(path: Path) -> Sound:
+    content = path.read_bytes()
+    if not content:
+        raise AudioError("it is empty; take it away", reason="AUDIO_EMPTY")
+    try:
+        return open_content(content, Limits())
+    except AudioError as error:
+        if not isinstance(error.__cause__, soundfile.LibsndfileError):
+            raise
+        # What the engine advises is for a request.
+        why = error.__cause__.error_string.strip().rstrip(".")
+        raise AudioError(
+            f"it cannot be read as {FORMATS}: {why}; convert it to one of them, or take it away", reason=error.reason
+        ) from error
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Puts the file's name before what is wrong with it."""
+    try:
+        yield
+    except (AudioError, LimitError) as error:
+        raise type(error)(f"{path}: {error.message}", field="path", reason=error.reason) from error
