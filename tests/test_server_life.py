@@ -15,11 +15,14 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from structlog.testing import capture_logs
 
+from auricle.engine import served
+from auricle.engine.served import FAULTS_IN_A_ROW
 from auricle.errors import UnavailableError
 from auricle.v1 import auricle_pb2 as pb
 from auricle.v1 import auricle_pb2_grpc as rpc
-from live import audio, config, failure, live_server, noise, pcm, vectors
+from live import Live, audio, config, failure, live_server, noise, pcm, vectors
 from models import write_classifier, write_embedder, write_failing
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -58,18 +61,50 @@ async def test_without_a_model_the_server_lives_and_the_audio_service_does_not_s
         assert await health(server.channel, "auricle.v1.AudioService") == NOT_SERVING
 
 
-async def test_a_model_that_keeps_failing_is_not_serving_until_it_answers_again(tmp_path: Path) -> None:
+async def fail(server: Live, sound: pb.Audio) -> None:
+    """Sends a call whose run fails."""
+    # To render a trace costs more than the call.
+    with capture_logs(), pytest.raises(grpc.aio.AioRpcError) as caught:
+        await server.audio.Embed(pb.EmbedRequest(audio=sound))
+    failed = failure(caught.value)
+    assert failed.code is grpc.StatusCode.INTERNAL
+    assert "id " in failed.message
+
+
+async def test_a_model_that_fails_on_what_callers_send_goes_on_serving(tmp_path: Path) -> None:
     write_failing(tmp_path / "shaky.onnx")
     async with live_server(tmp_path) as server:
-        loud = pcm(np.full(16000, 0.99, np.float32))
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await server.audio.Embed(pb.EmbedRequest(audio=loud))
-        failed = failure(caught.value)
-        assert failed.code is grpc.StatusCode.INTERNAL
-        assert "id " in failed.message
-        await becomes(server.channel, "auricle.model/shaky", NOT_SERVING)
-        await server.audio.Embed(pb.EmbedRequest(audio=pcm(noise(1.0))))
-        await becomes(server.channel, "auricle.model/shaky", SERVING)
+        (model,) = server.server.repository.models()
+        tried: list[float] = []
+        noise_of = model.graph.noise
+        model.graph.noise = lambda seed: tried.append(seed) or noise_of(seed)  # type: ignore[method-assign]
+        segment = pcm(np.full(1600, 0.99, np.float32))
+        for _ in range(2 * FAULTS_IN_A_ROW):
+            await fail(server, segment)
+        assert len(tried) == 2
+        assert await health(server.channel, "auricle.model/shaky") == SERVING
+
+
+async def test_a_model_that_fails_by_itself_is_not_serving_until_it_answers_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_embedder(tmp_path / "tiny.onnx")
+    monkeypatch.setattr(served, "TRIED_AGAIN_S", 0.01)
+    async with live_server(tmp_path) as server:
+        (model,) = server.server.repository.models()
+
+        def lost(*_: object) -> None:
+            raise RuntimeError("the device is lost")
+
+        with monkeypatch.context() as broken, capture_logs():
+            broken.setattr(model.graph, "_infer", lost)
+            for _ in range(FAULTS_IN_A_ROW):
+                await fail(server, pcm(noise(0.975)))
+            await becomes(server.channel, "auricle.model/tiny", NOT_SERVING)
+            assert await health(server.channel, "auricle.v1.AudioService") == NOT_SERVING
+        # Nobody calls a server that is not serving: it finds out by itself.
+        await becomes(server.channel, "auricle.model/tiny", SERVING)
+        assert await health(server.channel, "auricle.v1.AudioService") == SERVING
 
 
 async def test_models_are_loaded_swapped_and_drained_as_files_change(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from auricle.config import BatchSettings
-from auricle.engine.batcher import Batcher
+from auricle.engine.batcher import Batcher, Outcome
 from auricle.engine.graph import Graph
 from auricle.engine.plan import PlanCache, default_grid
 from auricle.engine.turns import Turns
@@ -17,7 +17,10 @@ from auricle.errors import BusyError
 
 __all__ = ["ServedModel"]
 
+# After so many the model is tried with noise: what callers sent may be to blame.
 FAULTS_IN_A_ROW = 8
+# How often a model that failed on noise is tried again; callers who look at health send it nothing meanwhile.
+TRIED_AGAIN_S = 5.0
 
 
 class ServedModel:
@@ -25,6 +28,9 @@ class ServedModel:
 
     Calls lease it; ``retire`` lets the leases end before the batcher does, so that a swap or a removal
     loses nothing that was accepted.
+
+    Attributes:
+        healthy: False once the model fails on noise too, until a run succeeds.
     """
 
     def __init__(
@@ -50,12 +56,11 @@ class ServedModel:
         self.batcher = Batcher(graph.run, settings, name=f"{name}-{version}", on_run=self._ran)
         self._on_health = on_health
         self._loop = asyncio.get_running_loop()
+        self._outputs = tuple(dict.fromkeys(head.spec.tensor for head in graph.heads))
         self._faults = 0
-
-    @property
-    def healthy(self) -> bool:
-        """False while the last runs have all failed, whatever was in them."""
-        return self._faults < FAULTS_IN_A_ROW
+        self.healthy = True
+        self._retry: asyncio.TimerHandle | None = None
+        self._closed = False
 
     @contextmanager
     def lease(self) -> Iterator[ServedModel]:
@@ -85,14 +90,49 @@ class ServedModel:
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._free.wait()
+        self._closed = True
+        self._retry_later()
         if self._leases:
             self._log.warning("unloading with calls in flight", calls=self._leases)
         await self.batcher.close()
 
     def _ran(self, error: Exception | None, segments: int) -> None:
-        before = self.healthy
-        self._faults = self._faults + 1 if error is not None else 0
-        if error is not None:
+        """Counts faults, in the batcher's thread, and tries the model there once they are many in a row."""
+        healthy = True
+        if error is None:
+            self._faults = 0
+        else:
             self._log.error("model run failed", segments=segments, exc_info=error)
-        if self.healthy != before:
-            self._loop.call_soon_threadsafe(self._on_health)
+            self._faults += 1
+            healthy = self._answers_noise() if self._faults % FAULTS_IN_A_ROW == 0 else self.healthy
+        if healthy != self.healthy:
+            self.healthy = healthy
+            self._loop.call_soon_threadsafe(self._changed)
+
+    def _answers_noise(self) -> bool:
+        try:
+            self.graph.run(self._outputs, [self.graph.noise(0)])
+        except Exception as error:  # whatever a graph raises
+            self._log.error("the model fails on noise too: it is not healthy", exc_info=error)
+            return False
+        return True
+
+    def _changed(self) -> None:
+        self._on_health()
+        self._retry_later()
+
+    def _retry_later(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = None
+        if not self.healthy and not self._closed:
+            self._retry = self._loop.call_later(TRIED_AGAIN_S, self._try_again)
+
+    def _try_again(self) -> None:
+        """Sends the model noise as a caller does; ``_ran`` is told how it went."""
+        outcome = self.batcher.submit(self, self.graph.noise(0), self._outputs)
+        outcome.add_done_callback(self._tried)
+
+    def _tried(self, outcome: asyncio.Future[Outcome]) -> None:
+        outcome.exception()  # nobody else asks for it
+        self._retry_later()
