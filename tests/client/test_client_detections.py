@@ -52,6 +52,11 @@ def test_a_word_that_is_said_again_is_told_again() -> None:
     assert told("aa..aa", suppression_s=0.75) == [("a", 0.0), ("a", 1.0)]
 
 
+def test_another_word_lies_between_though_it_came_too_soon_to_be_told() -> None:
+    assert told("abbaa", suppression_s=1.0) == [("a", 0.0), ("a", 1.0)]
+    assert told("abaaa", suppression_s=1.0) == [("a", 0.0), ("a", 1.0)]
+
+
 def test_nothing_is_told_within_the_suppression() -> None:
     assert told("ab.", suppression_s=0.75) == [("a", 0.0)]
     assert told("aabb", suppression_s=0.75) == [("a", 0.0), ("b", 0.75)]
@@ -112,9 +117,28 @@ def test_ignored_labels_count_together() -> None:
         assert (found and found.label) == label
 
 
+@pytest.mark.parametrize("name", ["background", "_background_noise_", "_unknown_"])
+@pytest.mark.parametrize("field", ["category_name", "display_name"])
+def test_what_is_no_word_is_never_told(name: str, field: str) -> None:
+    (answer,) = segments("a")[0].classifications
+    (category,) = answer.categories
+    named = replace(category, **{"category_name": "x", "display_name": "y", field: name})
+    assert Detector(average_s=0).take(SegmentResult(classifications=(replace(answer, categories=(named,)),))) is None
+    other = replace(category, category_name="x", display_name="y")
+    found = Detector(average_s=0).take(SegmentResult(classifications=(replace(answer, categories=(other,)),)))
+    assert found is not None
+    assert found.label == "x"
+
+
 def test_other_events_and_other_heads_are_passed_over() -> None:
     assert Detector().take(Flushed(end_sample=3)) is None
     assert Detector(head="other").take(segments("a")[0]) is None
+    (answer,) = segments("a")[0].classifications
+    both = SegmentResult(classifications=(replace(answer, head="other", categories=()), answer))
+    found = Detector(head="scores", average_s=0).take(both)
+    assert found is not None
+    assert found.label == "a"
+    assert Detector(average_s=0).take(both) is None, "without a name the first head counts"
     assert Detector(ignored=("a",)).take(segments("a")[0]) is None
 
 

@@ -92,6 +92,7 @@ class Detector:
         label = best.category_name or best.label
         if label == self._sounding:
             return None
+        self._sounding = ""  # another is heard in its place, told or not
         if self._last is not None and answer.end_s - self._last.end_s < self._suppression_s:
             return None
         self._sounding = label
