@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
+from onnx import numpy_helper
 
 import models
 from auricle.client import Client
@@ -275,3 +278,35 @@ def test_a_cache_changes_nothing(data: Path, backbone: Path, tmp_path: Path) -> 
     assert len({out.read_bytes() for out in outs}) == 1
     # The clips that were learned from and those that were watched.
     assert len(list((tmp_path / "cache").rglob("*.npz"))) == 20
+
+
+@pytest.mark.parametrize("beside", ["metadata", "weights"])
+def test_a_backbone_that_changed_beside_its_file_is_not_taken_from_the_cache(
+    data: Path, tmp_path: Path, beside: str
+) -> None:
+    backbone, lengths = tmp_path / "b.onnx", iter((96, 48))
+
+    def change() -> None:
+        length = next(lengths)
+        if beside == "metadata":
+            models.write_embedder(backbone, metadata=None)
+            text = json.dumps(models.embedder_bundle(segment={"length": length, "hop": length}))
+            backbone.with_suffix(".json").write_text(text)
+        else:
+            model = onnx.load(models.write_embedder(tmp_path / "whole.onnx"))
+            values = numpy_helper.to_array(model.graph.initializer[0]) * length
+            model.graph.initializer[0].CopyFrom(numpy_helper.from_array(values, "matrix"))
+            backbone.unlink(missing_ok=True)
+            backbone.with_suffix(".data").unlink(missing_ok=True)
+            onnx.save(model, backbone, save_as_external_data=True, location="b.data", size_threshold=0)
+
+    def trained(name: str, cache: Path | None) -> bytes:
+        out = tmp_path / name / "levels.onnx"
+        run(Job(data=data, out=out, backbone=str(backbone), cache=cache))
+        return out.read_bytes()
+
+    change()
+    content, before = backbone.read_bytes(), trained("before", tmp_path / "cache")
+    change()
+    assert backbone.read_bytes() == content
+    assert trained("cached", tmp_path / "cache") == trained("plain", None) != before

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 import auricle
 from auricle import frontend
 
-__all__ = ["FeatureCache", "digest"]
+__all__ = ["FeatureCache"]
 
 Arrays = dict[str, NDArray[Any]]
 
 
-def digest(path: Path) -> str:
+def _digest(path: Path) -> str:
     """Names a file's content, wherever the file lies and whenever it was written."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -49,7 +49,7 @@ class FeatureCache:
         """
         if self._folder is None:
             return compute()
-        key = hashlib.sha256(repr((self._base, digest(path), what)).encode()).hexdigest()
+        key = hashlib.sha256(repr((self._base, _digest(path), what)).encode()).hexdigest()
         entry = self._folder / key[:2] / f"{key}.npz"
         # A damaged entry, of a full disk say, is computed again.
         with contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile), entry.open("rb") as file:

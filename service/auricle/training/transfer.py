@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from auricle.errors import BundleError, OptionError
 from auricle.model.bundle import Bundle
 from auricle.model.heads import Head, HeadSpec
 from auricle.model.labels import LabelList
-from auricle.training.cache import FeatureCache, digest
+from auricle.training.cache import FeatureCache
 from auricle.training.clips import Clip
 from auricle.training.export import with_bundle
 from auricle.training.report import History
@@ -95,7 +96,7 @@ def embeddings(
     on_clip: Callable[[], None] = lambda: None,
 ) -> tuple[Floats, NDArray[np.int64]]:
     """The embedding of every segment as served, before pooling: f32 (n, dimension), and the clip of each: int (n,)."""
-    what, found = ("embedding", digest(path), head.spec.tensor, graph.device), []
+    what, found = ("embedding", _digest(path, graph.bundle), head.spec.tensor, graph.device), []
     for clip in clips:
         found.append(cache.arrays(clip.path, what, partial(_vectors, graph, head, clip))["vectors"])
         on_clip()
@@ -105,6 +106,14 @@ def embeddings(
 def _vectors(graph: Graph, head: Head, clip: Clip) -> dict[str, NDArray[Any]]:
     runs = (graph.run([head.spec.tensor], [rows])[head.spec.tensor][0] for rows in cut(clip.path, graph))
     return {"vectors": np.stack([head.values(run) for run in runs])}
+
+
+def _digest(path: Path, bundle: Bundle) -> str:
+    """Names a model: its graph, its weights and its metadata, those too that lie in files beside it."""
+    import onnx
+
+    parts = onnx.load(path).SerializeToString(deterministic=True), msgspec.json.encode(bundle)
+    return ".".join(hashlib.sha256(part).hexdigest() for part in parts)
 
 
 def fit_head(
