@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from auricle.errors import UnavailableError
+from auricle.errors import BundleError, UnavailableError
 from auricle.importing.download import Remote, download
 from certificate import write_certificate
 
@@ -93,6 +94,15 @@ def test_another_host_is_not_shown_the_token(secure: Server, tmp_path: Path) -> 
     with Server(tmp_path) as other:
         download(remote(secure.url(f"to/{other.url('a.onnx')}")), tmp_path / "cache")
     assert [token for _, token in other.seen] == [None]
+
+
+def test_a_file_that_is_longer_than_was_promised_is_fetched_once(secure: Server, tmp_path: Path) -> None:
+    short = replace(remote(secure.url("a.onnx")), size=len(CONTENT) - 1)
+    with pytest.raises(BundleError, match=f"more than the {len(CONTENT) - 1} bytes"):
+        download(short, tmp_path / "cache")
+    assert len(secure.seen) == 1
+    # Nothing of it is in the way of the next call.
+    assert download(replace(short, size=len(CONTENT)), tmp_path / "cache").read_bytes() == CONTENT
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(

@@ -74,7 +74,7 @@ def download(remote: Remote, cache: Path, *, progress: Progress = lambda stage, 
     Raises:
         NotFoundError: there is no such file.
         UnavailableError: the place cannot be reached, refuses, or broke off (reason SOURCE_UNREACHABLE).
-        BundleError: the bytes are not those of the checksum (reason HASH_MISMATCH); they are dropped.
+        BundleError: the bytes are not those of the checksum, or too many (reason HASH_MISMATCH); they are dropped.
         OptionError: ``cache`` cannot be written.
     """
     # Its bytes tell a file better than its address, which may be signed anew for each call.
@@ -108,13 +108,16 @@ def download(remote: Remote, cache: Path, *, progress: Progress = lambda stage, 
 
 def _fill(remote: Remote, file: BinaryIO, etag: Path, progress: Progress) -> None:
     """Brings the file to its full length."""
-    while True:
-        there = file.seek(0, os.SEEK_END)
-        if remote.size is not None and there >= remote.size:
-            if there > remote.size:
-                file.truncate(0)
-                continue
-            return
+    if remote.size is not None and file.seek(0, os.SEEK_END) > remote.size:
+        file.truncate(0)  # what was left there is something else
+    while (there := file.seek(0, os.SEEK_END)) != remote.size:
+        if remote.size is not None and there > remote.size:
+            file.truncate(0)
+            raise BundleError(
+                f"{remote.source}: what came is not the file: it has more than the {remote.size} bytes that are "
+                "expected; nothing was kept",
+                reason="HASH_MISMATCH",
+            )
         try:
             if _transfer(remote, file, there, etag, progress):
                 return
