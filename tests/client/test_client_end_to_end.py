@@ -22,6 +22,7 @@ from auricle.client import (
     Ready,
     RetryPolicy,
     SegmentResult,
+    StreamEvent,
     Summary,
     UnaryLimits,
     cosine,
@@ -32,6 +33,7 @@ from models import write_classifier, write_embedder, write_waveform, write_whole
 from serving import serving
 
 SMALL = UnaryLimits(content_bytes=1)
+LIMITS = Limits(content_bytes=4_000_000)
 RATE_HZ = 16000
 
 
@@ -52,8 +54,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(models_dir: Path) -> Iterator[str]:
-    limits = Limits(content_bytes=4_000_000)
-    settings = ServerSettings(models_dir=models_dir, listen="127.0.0.1:0", watch=False, grace_s=2.0, limits=limits)
+    settings = ServerSettings(models_dir=models_dir, listen="127.0.0.1:0", watch=False, grace_s=2.0, limits=LIMITS)
     with serving(settings) as target:
         yield target
 
@@ -161,6 +162,36 @@ def test_every_door_gives_the_same_answer(address: str, models_dir: Path, clip: 
         for limits in (UnaryLimits(), SMALL):
             with Client(transport=transport, limits=limits) as client:
                 assert same(client.embed(sound, model="waveform"), expected)
+
+
+def test_a_chunk_larger_than_a_message_may_be_is_streamed(address: str, models_dir: Path) -> None:
+    # Three channels: no power of two is a whole number of their frames.
+    frames = LIMITS.content_bytes // 8
+    chunk = np.random.default_rng(3).uniform(-0.5, 0.5, (frames, 3)).astype(np.float32)
+    asked: dict[str, Any] = {
+        "sample_rate_hz": 48000,
+        "channels": 3,
+        "encoding": "f32le",
+        "model": "waveform",
+        "hop_s": 1,
+    }
+    chunks = {"one": [chunk], "bytes": [chunk.tobytes()], "many": np.array_split(chunk, 50)}
+
+    def vectors(events: list[StreamEvent]) -> np.ndarray:
+        assert isinstance(events[-1], Summary)
+        return np.array([event.embeddings[0].vector for event in events if isinstance(event, SegmentResult)])
+
+    async def awaited() -> list[StreamEvent]:
+        async with AsyncClient(address) as client:
+            return [event async for event in client.stream_embed(chunks["one"], **asked)]
+
+    with Client(address) as client, LocalTransport(models_dir=models_dir) as transport:
+        expected = vectors(list(client.stream_embed(chunks["many"], **asked)))
+        for name in ("one", "bytes"):
+            np.testing.assert_array_equal(vectors(list(client.stream_embed(chunks[name], **asked))), expected)
+        local = Client(transport=transport)
+        np.testing.assert_array_equal(vectors(list(local.stream_embed(chunks["one"], **asked))), expected)
+    np.testing.assert_array_equal(vectors(asyncio.run(awaited())), expected)
 
 
 def test_a_stream_gives_what_unary_gives_with_a_flush_between(address: str, clip: np.ndarray) -> None:

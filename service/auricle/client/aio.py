@@ -203,8 +203,9 @@ class AsyncClient:
                     if await ended(replying.write(call.first())):
                         return
                     async for chunk in source:
-                        if await ended(replying.write(call.following(chunk))):
-                            return
+                        for message in call.following(chunk):
+                            if await ended(replying.write(message)):
+                                return
                 await ended(replying.done_writing())
             except BaseException as error:
                 if sending.cancelling():

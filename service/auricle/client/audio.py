@@ -27,6 +27,7 @@ __all__ = [
     "UnaryLimits",
     "Whole",
     "chunk_bytes",
+    "cut",
     "load",
     "open_long",
 ]
@@ -194,6 +195,14 @@ def chunk_bytes(chunk: bytes | bytearray | memoryview | NDArray[Any], encoding: 
     return _to_bytes(chunk, encoding)
 
 
+def cut(samples: bytes, encoding: str, channels: int) -> Iterator[bytes]:
+    """Cuts samples, between frames, into pieces that are no more than a message should hold; at least one."""
+    frame_bytes = _sample_bytes(encoding) * channels
+    step_bytes = max(1, CHUNK_BYTES // frame_bytes) * frame_bytes
+    for start in range(0, len(samples) or 1, step_bytes):
+        yield samples[start : start + step_bytes]
+
+
 def _rereadable(audio: _FileInput) -> _FileInput:
     """Gives what a pipe or a device holds in its place, since it can be read but once; else ``audio`` itself."""
     if not isinstance(audio, str | os.PathLike) or Path(audio).is_file():
@@ -224,11 +233,9 @@ def _format(pcm: Pcm) -> pb.PcmFormat:
 
 def _long_pcm(pcm: Pcm, content: bytes) -> Long:
     wire = _format(pcm)
-    sample_bytes = {"s16le": 2, "f32le": 4}.get(pcm.encoding or "", 1)
-    frames = len(content) / (sample_bytes * wire.channels)
+    frames = len(content) / (_sample_bytes(pcm.encoding or "") * wire.channels)
+    return Long(format=wire, chunks=lambda: iter((content,)), duration_s=frames / wire.sample_rate_hz)
 
-    def chunks() -> Iterator[bytes]:
-        for start in range(0, len(content), CHUNK_BYTES):
-            yield content[start : start + CHUNK_BYTES]
 
-    return Long(format=wire, chunks=chunks, duration_s=frames / wire.sample_rate_hz)
+def _sample_bytes(encoding: str) -> int:
+    return {"s16le": 2, "f32le": 4}.get(encoding, 1)

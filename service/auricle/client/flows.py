@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from auricle.client import options, replies
-from auricle.client.audio import FLUSH, AudioInput, Chunk, UnaryLimits, Whole, chunk_bytes, load
+from auricle.client.audio import FLUSH, AudioInput, Chunk, UnaryLimits, Whole, chunk_bytes, cut, load
 from auricle.client.files import Long
 from auricle.client.options import ClassifyOptions, EmbedOptions
 from auricle.client.results import (
@@ -75,12 +75,14 @@ class StreamCall:
         """Gives the message that opens the stream."""
         return self._request_type(config=self.config)
 
-    def following(self, chunk: Chunk) -> Message:
-        """Gives the message for one chunk. Raises OptionError where it does not fit the stream's format."""
+    def following(self, chunk: Chunk) -> Iterator[Message]:
+        """Gives the messages for one chunk. Raises OptionError where it does not fit the stream's format."""
         if chunk is FLUSH:
-            return self._request_type(flush=pb.Flush())
-        encoding = _ENCODING_NAMES[self.config.format.encoding]
-        return self._request_type(audio=chunk_bytes(chunk, encoding, self.config.format.channels))
+            yield self._request_type(flush=pb.Flush())
+            return
+        encoding, channels = _ENCODING_NAMES[self.config.format.encoding], self.config.format.channels
+        for piece in cut(chunk_bytes(chunk, encoding, channels), encoding, channels):
+            yield self._request_type(audio=piece)
 
     @property
     def _request_type(self) -> Callable[..., Message]:

@@ -226,7 +226,7 @@ class Client:
             yield call.first()
             try:
                 for chunk in chunks:
-                    yield call.following(chunk)
+                    yield from call.following(chunk)
             except GeneratorExit:
                 raise
             except BaseException as error:
