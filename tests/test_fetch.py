@@ -199,7 +199,7 @@ def test_a_name_that_is_taken_is_told_before_anything_is_fetched(hub: Hub, pull:
     hub_server.put(hub, "speaker.onnx", speaker)
     pull("hf:own/er")
     hub.asked.clear()
-    with pytest.raises(OptionError, match="there is a model 'er'"):
+    with pytest.raises(OptionError, match="in the way of a model 'er'"):
         pull("hf:own/er")
     assert hub.asked == []
     assert pull("hf:own/er", replace=True).name == "er"

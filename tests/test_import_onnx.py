@@ -140,7 +140,7 @@ def test_a_name_that_is_taken_is_kept_unless_replaced(scenes: Path, tmp_path: Pa
     settings = {"sample_rate_hz": 16000, "features": "none"}
     first = import_onnx(scenes, tmp_path / "models", ImportSettings(**settings))
     before = first.path.read_bytes()
-    with pytest.raises(OptionError, match="there is a model 'scenes'"):
+    with pytest.raises(OptionError, match=r"has scenes\.onnx in the way of a model 'scenes'"):
         import_onnx(scenes, tmp_path / "models", ImportSettings(**settings))
     assert first.path.read_bytes() == before
     import_onnx(scenes, tmp_path / "models", ImportSettings(**settings, replace=True, version="2"))
@@ -226,4 +226,4 @@ def test_the_command_says_what_it_made(
     with pytest.raises(SystemExit) as left:
         main(["models", "import", str(scenes), *given, *where])
     assert left.value.code == 3
-    assert "there is a model 'scenes'" in capsys.readouterr().err
+    assert "in the way of a model 'scenes'" in capsys.readouterr().err

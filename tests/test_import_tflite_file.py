@@ -233,7 +233,7 @@ def test_options_that_do_not_go_with_the_file_are_refused(tmp_path: Path) -> Non
     models = tmp_path / "models"
     models.mkdir()
     (models / "small.onnx").write_bytes(b"")
-    with pytest.raises(OptionError, match="there is a model 'small'"):
+    with pytest.raises(OptionError, match="in the way of a model 'small'"):
         import_tflite(path, models, ImportSettings())
     with pytest.raises(OptionError, match="usable as a file's name"):
         ImportSettings(name="../small")

@@ -19,6 +19,7 @@ from auricle.cli.pulling import pull
 from auricle.cli.settings import Connection, connection_options, json_option, models_option, typed
 from auricle.errors import InvalidArgumentError, NotFoundError
 from auricle.model.bundled import bundled_names
+from auricle.model.place import files_of, remove_files
 
 if TYPE_CHECKING:
     from auricle.client import ModelInfo
@@ -118,7 +119,7 @@ def remove(name: str, version: str | None, yes: bool, as_json: bool, models: Pat
       auricle models remove voice --version 1 --yes
     """
     directory = models or default_models_dir()
-    files = _files_of(directory, name, version)
+    files = files_of(directory, name, version)
     if not files and name in bundled_names():
         raise InvalidArgumentError(f"{name} comes with auricle and cannot be removed; --no-bundled serves without it")
     if not files:
@@ -127,31 +128,11 @@ def remove(name: str, version: str | None, yes: bool, as_json: bool, models: Pat
     if not yes:
         click.echo("\n".join(map(str, files)), err=True)
         click.confirm("Remove?", abort=True, err=True)
-    for path in files:
-        path.unlink(missing_ok=True)
-        path.with_suffix(".json").unlink(missing_ok=True)
-    folder = directory / name
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    remove_files(directory, files)
     if as_json:
         print_json({"name": name, "removed": [str(path) for path in files]})
     else:
         click.echo(f"removed {', '.join(map(str, files))}")
-
-
-def _files_of(directory: Path, name: str, version: str | None) -> list[Path]:
-    # A name with a path in it must not reach outside the directory.
-    if Path(name).name != name or name.startswith(".") or (version and Path(version).name != version):
-        return []
-    flat = [] if version is not None else [directory / f"{name}{_SUFFIX}"]
-    nested = sorted((directory / name).glob(f"{_escaped(version)}{_SUFFIX}" if version else f"*{_SUFFIX}"))
-    return [path for path in [*flat, *nested] if path.is_file()]
-
-
-def _escaped(text: str) -> str:
-    from glob import escape
-
-    return escape(text)
 
 
 @contextmanager

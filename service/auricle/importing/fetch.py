@@ -41,7 +41,7 @@ def fetch(
     progress("look up", 0, None)
     remote = locate(source, sha256=sha256, endpoint=endpoint)
     name = settings.name or files.slug(remote.model, otherwise="model")
-    files.check_place(models_dir, name, replace=settings.replace)
+    files.place_of(models_dir, name, replace=settings.replace)
     path = download(remote, cache, progress=progress)
     settings = replace(settings, name=name)
     try:

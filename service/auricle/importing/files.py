@@ -15,14 +15,14 @@ from auricle.metadata.onnxfile import VIEW_KEY
 from auricle.metadata.view import ModelMetadata, pack_view
 from auricle.model.bundle import METADATA_KEY
 from auricle.model.calibration import parse_calibration_csv
+from auricle.model.place import Place
 from auricle.model.scratch import scratch_directory
 
 __all__ = [
     "calibration",
-    "check_place",
     "label_names",
     "labels_of",
-    "move_into_place",
+    "place_of",
     "read",
     "slug",
     "text_of",
@@ -96,14 +96,12 @@ def with_metadata(model: Any, metadata: Mapping[str, Any], *, view: ModelMetadat
     return serialized
 
 
-def check_place(models_dir: Path, name: str, *, replace: bool) -> Path:
-    """Where the bundle goes. OptionError: a model of that name is there."""
-    path = models_dir / f"{name}.onnx"
-    if not replace and (path.exists() or (models_dir / name).is_dir()):
-        raise OptionError(
-            f"there is a model {name!r} in {models_dir}; import it under another name, or replace it", field="name"
-        )
-    return path
+def place_of(models_dir: Path, name: str, *, replace: bool) -> Place:
+    """Where the bundle goes. OptionError: a model of that name is there, and not to be replaced."""
+    place = Place(models_dir=models_dir, name=name)
+    if not replace:
+        place.check_free(mend="import it under another name (--name), or replace it (--replace)", itself=True)
+    return place
 
 
 @contextmanager
@@ -121,9 +119,3 @@ def workspace(models_dir: Path) -> Iterator[Path]:
         raise OptionError(
             f"cannot write the model into {models_dir} ({error.strerror}); make room or give another directory"
         ) from error
-
-
-def move_into_place(made: Path, path: Path) -> None:
-    """Renames the finished bundle, so that a reader sees the whole file or none."""
-    path.with_suffix(".json").unlink(missing_ok=True)  # a sidecar would win over what the file says
-    made.replace(path)

@@ -38,14 +38,14 @@ def import_onnx(path: Path, models_dir: Path, settings: ImportSettings, *, famil
     own = session.metadata.get(METADATA_KEY)
     called = path.stem if own is None else parse_bundle(own, where=path.name)[0].name
     name = settings.name or files.slug(called, otherwise="model")
-    target = files.check_place(models_dir, name, replace=settings.replace)
+    place = files.place_of(models_dir, name, replace=settings.replace)
     notes: tuple[str, ...] = ()
     if family is None and settings.features is None and own is None:
         family = recognise([each.name for each in session.inputs], [each.name for each in session.outputs])
         notes = (f"its tensors are those of recipe {family}, which was applied",) if family else ()
     known = recipe(family) if family else None
     with files.workspace(models_dir) as scratch:
-        made = scratch / target.name
+        made = scratch / place.path.name
         if own is not None:
             _refuse_options(path, settings, known)
             shutil.copyfile(path, made)
@@ -55,9 +55,9 @@ def import_onnx(path: Path, models_dir: Path, settings: ImportSettings, *, famil
         graph = Graph(made, SessionSettings(threads=1))
         if graph.layout.has_batch and not graph.batches:
             notes += ("segments run one by one (batch 1): the graph fixes its batch, or its answers depend on it",)
-        files.move_into_place(made, target)
+        place.install(made)
     return ImportReport(
-        path=target,
+        path=place.path,
         name=name,
         version=graph.bundle.version,
         precision="",

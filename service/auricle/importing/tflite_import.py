@@ -58,7 +58,7 @@ def import_tflite(
     for index in range(len(model.outputs)):
         heads.append(_head(model, index, settings, taken=[head["name"] for head in heads]))
     name = settings.name or files.slug(path.stem, otherwise="model")
-    target = files.check_place(models_dir, name, replace=settings.replace)
+    place = files.place_of(models_dir, name, replace=settings.replace)
     need("tensorflow", "tf2onnx", "ai_edge_litert")
     with files.workspace(models_dir) as scratch:
         sounds = dict(trials(rate_hz, int(np.prod(model.inputs[0].shape))))
@@ -79,9 +79,9 @@ def import_tflite(
                 f"{path.name}: the import's {failed[0].head!r} differs from the original by {failed[0].original:.3g} "
                 f"on {failed[0].sound!r}, more than {failed[0].bound:g}; nothing was written (--force keeps it)"
             )
-        files.move_into_place(chosen.path, target)
+        place.install(chosen.path)
     return ImportReport(
-        path=target,
+        path=place.path,
         name=name,
         version=chosen.graph.bundle.version,
         precision=settings.precision,

