@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -127,10 +130,37 @@ def test_labels_name_a_locale_and_a_file(data: Path, tmp_path: Path) -> None:
         ("", ("loud", "quiet")),
         ("de", ("laut", "leise")),
     ]
-    for wrong in (str(tmp_path / "de.txt"), "de=nowhere.txt", f"={tmp_path / 'de.txt'}"):
+    for wrong in (str(tmp_path / "de.txt"), "de=nowhere.txt", f"={tmp_path / 'de.txt'}", f"de={tmp_path}"):
         ran = CliRunner().invoke(train, [*flags, wrong])
         assert ran.exit_code == 2
         assert "should be LOCALE=FILE" in ran.output
+
+
+def read_by_train(option: str, name: str, values: Sequence[str]) -> Any:
+    """What the command makes of an option that may be repeated."""
+    flags = [each for value in values for each in (option, value)]
+    return train.make_context("train", ["words", "--out", "words.onnx", *flags]).params[name]
+
+
+def locales_of(*values: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = read_by_train("--labels", "locales", values)
+    return found
+
+
+def test_labels_may_come_through_a_pipe() -> None:
+    ends = os.pipe()
+    with os.fdopen(ends[0]), os.fdopen(ends[1], "w") as write:
+        write.write("laut\nleise\n")
+        write.close()
+        assert locales_of(f"de=/dev/fd/{ends[0]}") == {"de": ["laut", "leise"]}
+
+
+def test_a_locale_has_one_file(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("x\ny\n")
+    assert len(locales_of(f"de={tmp_path / 'a.txt'}", f"fr={tmp_path / 'a.txt'}")) == 2
+    with pytest.raises(click.BadParameter, match=r"b\.txt' is a second file for de; give one for each locale"):
+        locales_of(f"de={tmp_path / 'a.txt'}", f"de={tmp_path / 'b.txt'}")
 
 
 @pytest.mark.slow
@@ -166,9 +196,7 @@ def test_a_whole_model_is_trained_from_a_table_and_a_seed_gives_one_file(tmp_pat
 
 
 def augmentation_of(*values: str) -> Augmentation:
-    flags = [each for value in values for each in ("--augment", value)]
-    context = train.make_context("train", ["words", "--out", "words.onnx", *flags])
-    found: Augmentation = context.params["augmentation"]
+    found: Augmentation = read_by_train("--augment", "augmentation", values)
     return found
 
 

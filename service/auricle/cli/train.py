@@ -36,8 +36,11 @@ def _locales(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     found = {}
     for value in values:
         locale, sign, file = value.partition("=")
-        if not locale or not sign or not Path(file).is_file():
+        # A pipe by name or process substitution is a file like any other.
+        if not locale or not sign or not Path(file).exists() or Path(file).is_dir():
             raise click.BadParameter(f"{value!r} should be LOCALE=FILE, with a file of one name a line")
+        if locale in found:
+            raise click.BadParameter(f"{value!r} is a second file for {locale}; give one for each locale")
         source, text = read(Path(file))
         found[locale] = label_names(text, classes=None, source=source)
     return found
