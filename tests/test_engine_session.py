@@ -19,6 +19,13 @@ from auricle.engine.session import Session, check_device
 from auricle.errors import BundleError, OptionError
 
 CODE = "import sys; from auricle.engine.session import check_device; sys.exit(check_device('cpu') != 'cpu')"
+OPEN = """
+import sys
+from pathlib import Path
+from auricle.config import SessionSettings
+from auricle.engine.session import Session
+Session(Path(sys.argv[1]), SessionSettings(threads=1))
+"""
 # Where any of these is set the runtime says nothing of its own accord, and a test there would prove nothing.
 SILENCING = ("CI", "TF_BUILD", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "XDG_CACHE_HOME")
 
@@ -83,7 +90,17 @@ def test_a_file_that_is_no_model_is_told_from_one_that_cannot_be_read(tmp_path: 
     with pytest.raises(BundleError, match=r"^words\.onnx: onnxruntime cannot load it: .*; is it an ONNX file"):
         Session(tmp_path / "words.onnx", SessionSettings())
     (tmp_path / "folder.onnx").mkdir()
-    with pytest.raises(BundleError, match=r"^folder\.onnx: the file cannot be read: Is a directory$"):
-        Session(tmp_path / "folder.onnx", SessionSettings())
+    (tmp_path / "device.onnx").symlink_to(os.devnull)
+    for name in ("folder", "device"):
+        with pytest.raises(BundleError, match=rf"^{name}\.onnx: a folder, a pipe or the like is no model"):
+            Session(tmp_path / f"{name}.onnx", SessionSettings())
     with pytest.raises(BundleError, match=r"^absent\.onnx: the file cannot be read: No such file or directory$"):
         Session(tmp_path / "absent.onnx", SessionSettings())
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.onnx"
+    os.mkfifo(pipe)
+    # In a process of its own, which can be ended where it waits.
+    ended = subprocess.run([sys.executable, "-c", OPEN, pipe], capture_output=True, text=True, timeout=60)
+    assert "pipe.onnx: a folder, a pipe or the like is no model" in ended.stderr

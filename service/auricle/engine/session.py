@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -124,8 +125,11 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.device = check_device(settings.device)
         try:
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):  # to open a pipe is to wait for who writes to it
+                raise BundleError(f"{path.name}: a folder, a pipe or the like is no model; put the file itself there")
             with path.open("rb"):
-                self.size_bytes = path.stat().st_size
+                self.size_bytes = found.st_size
         except OSError as error:  # onnxruntime would give its number alone
             raise BundleError(f"{path.name}: the file cannot be read: {error.strerror}") from error
         try:
