@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +20,7 @@ import models
 from auricle.config import SessionSettings
 from auricle.engine import repository as module
 from auricle.engine.graph import Graph
-from auricle.engine.repository import Repository, scan, version_key
+from auricle.engine.repository import Repository
 from auricle.engine.served import ServedModel
 from auricle.errors import InvalidArgumentError, NotFoundError, UnavailableError
 
@@ -45,27 +49,6 @@ async def ask(model: ServedModel) -> list[float]:
     wave = np.array([0.5, 0.0] * 800, np.float32)
     outcome = await model.batcher.submit("test", wave, ("embedding",))
     return outcome.outputs["embedding"].tolist()
-
-
-def test_versions_compare_part_by_part_and_numbers_as_numbers() -> None:
-    ordered = ["1.0-rc1", "1.0", "1.0.1", "1.2", "1.10", "2", "9", "10", "2024-01-05", "2024-01-15"]
-    assert sorted(np.random.default_rng(0).permutation(ordered), key=version_key) == ordered
-    assert version_key("v2") < version_key("v10")
-    assert version_key("1.0-alpha") < version_key("1.0-beta")
-
-
-@pytest.mark.parametrize("version", ["", "-", "x²", "①", "٣", "1" * 255, "héé"])
-def test_any_text_is_a_version(version: str) -> None:
-    assert len(sorted([version, "1", "a"], key=version_key)) == 3
-
-
-def test_a_scan_finds_both_layouts_and_passes_over_what_is_hidden(tmp_path: Path) -> None:
-    for file in ("a.onnx", "b/1.onnx", "b/2.5.onnx", ".c.onnx", ".d/1.onnx", "b/.3.onnx", "e/f/1.onnx", "g.json"):
-        path = tmp_path / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    assert [(file.name, file.version) for file in scan(tmp_path)] == [("a", None), ("b", "1"), ("b", "2.5")]
-    assert scan(tmp_path / "nowhere") == []
 
 
 async def test_the_highest_version_serves_unless_one_is_named(tmp_path: Path, opened: Opener) -> None:
@@ -190,6 +173,7 @@ async def test_a_link_that_leads_to_itself_is_reported_and_the_others_are_served
     assert names(repository) == [("z", "1")]
     assert "symbolic links" in str(repository.failures[path])
     assert [line["event"] for line in logs].count("model not loaded") == 1
+    assert [line["folder"] for line in logs if line["event"] == "folder not listed"] == [str(tmp_path / "round")]
     path.unlink()
     models.write_waveform(path)
     await repository.refresh()
@@ -216,6 +200,61 @@ async def test_a_file_that_the_system_refused_is_tried_again_and_said_once(
         await repository.refresh()
     assert names(repository) == [("w", "1")]
     assert repository.failures == {}
+
+
+async def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read(tmp_path: Path, opened: Opener) -> None:
+    target = models.write_waveform(tmp_path / "elsewhere" / ".w")
+    (tmp_path / "w.onnx").symlink_to(target)
+    repository = opened()
+    await repository.refresh()
+    assert names(repository) == [("w", "1")]
+    old = repository.find("w")
+    target.unlink()
+    with capture_logs() as logs:
+        for _ in range(2):
+            await repository.refresh()
+    assert [line["event"] for line in logs] == ["model not loaded"]
+    assert str(repository.failures[tmp_path / "w.onnx"]).endswith("cannot be read: No such file or directory")
+    assert repository.find("w") is old
+    models.write_waveform(target, version="2")
+    await repository.refresh()
+    assert names(repository) == [("w", "2")]
+    (tmp_path / "w.onnx").unlink()
+    await repository.refresh()
+    assert names(repository) == []
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
+@pytest.mark.parametrize("place", [".", "u"])
+async def test_what_is_loaded_from_a_folder_that_cannot_be_listed_goes_on(
+    tmp_path: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch, number: int, place: str
+) -> None:
+    models.write_waveform(tmp_path / "u" / "1.onnx")
+    models.write_waveform(tmp_path / "v" / "1.onnx")
+    repository = opened()
+    await repository.refresh()
+    served = repository.models()
+    models.write_waveform(tmp_path / "v" / "2.onnx")
+    scandir, refused = os.scandir, str(tmp_path / place)
+
+    def refuse(path: Any) -> Any:
+        if str(path) == refused:
+            raise OSError(number, os.strerror(number), str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(os, "scandir", refuse)
+        for _ in range(3):
+            with pytest.raises(OSError, match=os.strerror(number)) if place == "." else nullcontext():
+                await repository.refresh()
+    assert repository.find("u") is served[0]
+    assert repository.find("v", "1") is served[1]
+    if place == "u":  # the other folder is not held up
+        assert repository.find("v").version == "2"
+        assert [line["folder"] for line in logs if line["event"] == "folder not listed"] == [refused]
+    shutil.rmtree(tmp_path / "u")
+    await repository.refresh()
+    assert names(repository) == [("v", "2"), ("v", "1")]
 
 
 async def test_a_removed_file_drains_and_a_missing_directory_is_empty(tmp_path: Path, opened: Opener) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +214,10 @@ def _least_rows(runs: Mapping[int, Mapping[str, NDArray[Any]]], outputs: Sequenc
 def _metadata(path: Path, session: Session) -> str | bytes:
     """The bundle's JSON: the sidecar where there is one, else from the ONNX file."""
     sidecar = path.with_suffix(".json")
-    if sidecar.is_file():
-        return sidecar.read_bytes()
+    # Path.is_file takes what it cannot look at for absent.
+    with suppress(FileNotFoundError):
+        if stat.S_ISREG(sidecar.stat().st_mode):
+            return sidecar.read_bytes()
     if METADATA_KEY not in session.metadata:
         raise BundleError(
             f"{path.name}: no metadata: neither {METADATA_KEY!r} in the ONNX file nor {sidecar.name} beside it; "

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import structlog
 
 from auricle.config import BatchSettings, SessionSettings
+from auricle.engine.directory import ModelFile, scan, version_key
 from auricle.engine.graph import Graph
 from auricle.engine.served import ServedModel
 from auricle.engine.tuning import tuned
@@ -18,62 +17,16 @@ from auricle.engine.watch import watch
 from auricle.errors import BundleError, InvalidArgumentError, NotFoundError
 from auricle.model.heads import HeadKind
 
-__all__ = ["ModelFile", "Repository", "scan", "version_key"]
+__all__ = ["Repository", "scan", "version_key"]
 
-SUFFIX = ".onnx"
 NAME_TAKEN = "MODEL_NAME_TAKEN"
-
-
-class ModelFile(NamedTuple):
-    """A file that a scan found. ``version`` is None where the path does not say, and the metadata does.
-
-    ``stamp`` changes with the file, and is empty where it could not be read. ``bundled`` files come with the package,
-    not from the user's directory.
-    """
-
-    path: Path
-    name: str
-    version: str | None
-    stamp: tuple[int, ...]
-    bundled: bool = False
-
-
-def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
-    """Orders versions part by part, numbers as numbers: 10 > 9, 1.2 > 1.1, 1.0 > 1.0-rc1."""
-    parts = re.findall(r"\d+|[^\W\d_]+", version)
-    return (*((1, int(part), "") if part.isdecimal() else (-1, 0, part) for part in parts), (0, 0, ""))
-
-
-def scan(models_dir: Path, *, bundled: bool = False) -> list[ModelFile]:
-    """``NAME.onnx`` and ``NAME/VERSION.onnx`` under the directory; hidden files are not looked at."""
-    found = []
-    for path in sorted(models_dir.glob(f"*{SUFFIX}")) + sorted(models_dir.glob(f"*/*{SUFFIX}")):
-        if any(part.startswith(".") for part in path.relative_to(models_dir).parts):
-            continue
-        nested = path.parent != models_dir
-        name, version = (path.parent.name, path.stem) if nested else (path.stem, None)
-        try:
-            found.append(ModelFile(path, name, version, _stamp(path), bundled))
-        except FileNotFoundError:  # it went while we looked
-            continue
-    return found
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    files = [path, path.with_suffix(".json")]
-    try:
-        stats = [file.stat() for file in files if file == path or file.exists()]
-    except FileNotFoundError:
-        raise
-    except OSError:  # loading it will tell why
-        return ()
-    return tuple(value for stat in stats for value in (stat.st_mtime_ns, stat.st_size, stat.st_ino))
 
 
 class Repository:
     """Loads, swaps and drains the models of a directory.
 
-    A file that cannot be served is reported and passed over; what was served under its name goes on.
+    A file that cannot be served is reported and passed over; what was served under its name goes on, and so does all
+    that was loaded from a folder that cannot be listed.
 
     Args:
         models_dir: scanned by ``refresh``; it may be empty, or not be there yet.
@@ -106,6 +59,7 @@ class Repository:
         self._on_change = on_change
         self._loaded: dict[Path, tuple[ModelFile, ServedModel | None]] = {}
         self._found: dict[tuple[str, str, HeadKind | None], ServedModel] = {}
+        self._unread: set[Path] = set()
         self._retiring: set[asyncio.Task[None]] = set()
         self._refreshing = asyncio.Lock()
         self._log = structlog.get_logger()
@@ -177,14 +131,17 @@ class Repository:
         )
 
     async def refresh(self) -> None:
-        """Makes what is served equal to what is in the directory."""
+        """Makes what is served equal to what is in the directory; OSError where that cannot be listed."""
         async with self._refreshing:
-            found = {file.path: file for file in await asyncio.to_thread(scan, self._dir)}
+            unread: dict[Path, OSError] = {}
+            files = await asyncio.to_thread(scan, self._dir, on_unread=unread.__setitem__)
+            bundled = await asyncio.to_thread(self._scan_bundled)
+            found = {file.path: file for file in files} | self._keep(unread)
             changed = await self._load_changed(found.values(), found)
             taken = {model.name for path, (_, model) in self._loaded.items() if path in found and model is not None}
-            spare = [file for file in await asyncio.to_thread(self._scan_bundled) if file.name not in taken]
-            changed |= await self._load_changed(spare, found)
-            found |= {file.path: file for file in spare}
+            spare = {file.path: file for file in bundled if file.name not in taken}
+            changed |= await self._load_changed(spare.values(), found)
+            found |= spare
             for path in [path for path in self._loaded if path not in found]:
                 _, model = self._loaded.pop(path)
                 self._found.clear()
@@ -197,6 +154,14 @@ class Repository:
 
     def _scan_bundled(self) -> list[ModelFile]:
         return scan(self._bundled_dir, bundled=True) if self._bundled_dir is not None else []
+
+    def _keep(self, unread: Mapping[Path, OSError]) -> dict[Path, ModelFile]:
+        """What is loaded from folders that could not be listed, as if it were still there; each is reported once."""
+        for folder, error in unread.items():
+            if folder not in self._unread:
+                self._log.error("folder not listed", folder=str(folder), error=error.strerror)
+        self._unread = set(unread)
+        return {path: file for path, (file, _) in self._loaded.items() if path.parent in unread}
 
     async def _load_changed(self, files: Iterable[ModelFile], found: Container[Path]) -> bool:
         """Loads those of the files that are new or not what they were; whether what is served changed."""

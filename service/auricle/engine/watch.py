@@ -28,7 +28,9 @@ async def watch(folder: Path, look: Callable[[], Awaitable[None]], *, rescan_ms:
     said = ""
     while True:
         try:
-            if not await asyncio.to_thread(folder.exists):
+            try:
+                await asyncio.to_thread(folder.stat)
+            except FileNotFoundError:
                 log.warning("the models folder is not there; it is made", folder=str(folder))
                 await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             await look()
