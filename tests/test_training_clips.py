@@ -54,6 +54,27 @@ def test_a_class_folder_without_sounds_is_refused(tmp_path: Path) -> None:
         by_folder(tmp_path)
 
 
+def test_a_class_folder_whose_name_has_a_line_break_is_refused(tmp_path: Path) -> None:
+    folder(tmp_path, "y\nes/a.wav")
+    with pytest.raises(InvalidArgumentError, match=r"the label 'y\\nes' has a line break"):
+        by_folder(tmp_path)
+
+
+@pytest.mark.parametrize("label", ["yes", "_background_noise_"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_has_the_name_of_a_sound_and_is_no_file_is_refused(tmp_path: Path, label: str, kind: str) -> None:
+    folder(tmp_path, "yes/a.wav", "no/a.wav", f"{label}/b.wav")
+    path = tmp_path / label / "x.wav"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("gone.wav")
+    with pytest.raises(InvalidArgumentError, match=r"x\.wav has the name of a sound but is no file, or leads to none"):
+        by_folder(tmp_path)
+
+
 def test_a_table_has_paths_labels_and_splits(tmp_path: Path) -> None:
     folder(tmp_path, "a.wav", "b.wav")
     table = tmp_path / "clips.csv"
@@ -62,11 +83,30 @@ def test_a_table_has_paths_labels_and_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "path, label, split, group\na.wav, yes, train, ann\n",
+        "path ,label\t,split ,group \na.wav,yes ,train ,ann \n",
+        'group, "label", "path", split\n ann, "yes", "a.wav", train\n',
+        "path,label,split,group,,\na.wav,yes,train,ann,,\n",
+    ],
+)
+def test_spaces_beside_commas_and_empty_columns_say_nothing(tmp_path: Path, text: str) -> None:
+    folder(tmp_path, "a.wav")
+    table = tmp_path / "clips.csv"
+    table.write_text(text)
+    assert by_table(table) == [Clip(path=tmp_path / "a.wav", label="yes", group="ann", part="train")]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", r"clips\.csv is empty; give a CSV with the columns path and label"),
         ("path,label\n", r"clips\.csv has a header and nothing below it; give a line for each sound"),
         ("file,label\na.wav,x\n", "begins with file,label; its header must have path and label"),
+        ("path,label,label\na.wav,x,y\n", r"clips\.csv has 2 columns label; keep one of them"),
+        ("path,label,group, group\na.wav,x,y,z\n", r"clips\.csv has 2 columns group; keep one of them"),
+        ('path,label\na.wav,"x\ny"\n', r"line 3: the label 'x\\ny' has a line break; write it in one line"),
         ("path,label\n,x\n", "line 2: there is no path; name a file in each line"),
         ("label,path\nx\n", "line 2: there is no path; name a file in each line"),
         ("path,label\na.wav,x\n./b/../a.wav,x\n", r"line 3: '\./b/\.\./a\.wav' is in line 2 too; name each file once"),

@@ -20,6 +20,7 @@ PARTS = ("train", "validation", "test")
 LEAST_CLASSES = 2
 LEAST_CLIPS = 2
 _WANTED = f"files {', '.join(sorted(SUFFIXES))}"
+_COLUMNS = ("path", "label", "split", "group")
 _TABLE = "give a CSV with the columns path and label"
 
 
@@ -48,8 +49,8 @@ def by_folder(folder: Path, *, group_pattern: str | None = None) -> tuple[list[C
         group_pattern: a regular expression with one group, searched in the file's name, e.g. ``_([a-z]+)_``.
 
     Raises:
-        InvalidArgumentError: no such folder, a sub-folder without sounds, a file that the pattern does not fit, or a
-            name that is no text.
+        InvalidArgumentError: no such folder, a sub-folder without sounds, a sound that is no file, a file that the
+            pattern does not fit, or a name that is no text in one line.
     """
     if not folder.is_dir():
         raise InvalidArgumentError(f"there is no folder {folder}; give one with a sub-folder for each class")
@@ -60,6 +61,7 @@ def by_folder(folder: Path, *, group_pattern: str | None = None) -> tuple[list[C
             continue
         sounds = _sounds(each)
         _check_text(each, *sounds)
+        _check_label(each.name, f"class folder {each}")
         if not sounds:
             raise InvalidArgumentError(f"class folder {each} has no sounds: {_WANTED}; fill it or take it away")
         clips += [Clip(path=path, label=each.name, group=_group(path, pattern)) for path in sounds]
@@ -75,13 +77,17 @@ def by_table(table: Path, *, group_pattern: str | None = None) -> list[Clip]:
     pattern, lines, clips = _compiled(group_pattern), dict[Path, int](), list[Clip]()
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
+            rows = csv.DictReader(file, skipinitialspace=True)
             if rows.fieldnames is None:
                 raise InvalidArgumentError(f"{table} is empty; {_TABLE}")
-            if not {"path", "label"} <= set(rows.fieldnames):
+            rows.fieldnames = [name.strip() for name in rows.fieldnames]
+            counts = Counter(rows.fieldnames)
+            if not {"path", "label"} <= counts.keys():
                 raise InvalidArgumentError(
                     f"{table} begins with {','.join(rows.fieldnames)}; its header must have path and label"
                 )
+            if twice := [name for name in _COLUMNS if counts[name] > 1]:
+                raise InvalidArgumentError(f"{table} has {counts[twice[0]]} columns {twice[0]}; keep one of them")
             for row in rows:
                 at = f"{table}, line {rows.line_num}"
                 clip = _of_row(row, table, at, pattern)
@@ -119,9 +125,20 @@ def groups(clips: Sequence[Clip]) -> list[str]:
 
 
 def _sounds(folder: Path) -> list[Path]:
-    """Sound files by suffix, sorted; none where there is no such folder."""
-    found = sorted(folder.glob("*"))
-    return [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    """Sound files by suffix, sorted; none where there is no such folder. InvalidArgumentError: one is no file."""
+    named = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in SUFFIXES]
+    found = [path for path in named if not path.name.startswith(".")]
+    for path in found:
+        # A pipe, say, that nobody writes to would be waited for without end.
+        if not path.is_file():
+            raise InvalidArgumentError(f"{path} has the name of a sound but is no file, or leads to none; take it away")
+    return found
+
+
+def _check_label(label: str, at: str) -> None:
+    """A label is a line of a report and of a list of labels."""
+    if len(label.splitlines()) > 1:
+        raise InvalidArgumentError(f"{at}: the label {label!r} has a line break; write it in one line")
 
 
 def _check_text(*paths: Path) -> None:
@@ -135,16 +152,18 @@ def _check_text(*paths: Path) -> None:
 
 
 def _of_row(row: Mapping[str, str | None], table: Path, at: str, pattern: re.Pattern[str] | None) -> Clip:
-    path, label, part = (table.parent / (row["path"] or "")), (row["label"] or "").strip(), row.get("split") or ""
+    path, label = table.parent / (row["path"] or ""), (row["label"] or "").strip()
+    part, group = ((row.get(name) or "").strip() for name in ("split", "group"))
     if not row["path"]:
         raise InvalidArgumentError(f"{at}: there is no path; name a file in each line")
     if not path.is_file():
         raise InvalidArgumentError(f"{at}: there is no file {path}")
     if not label:
         raise InvalidArgumentError(f"{at}: {row['path']!r} has no label")
+    _check_label(label, at)
     if part not in ("", *PARTS):
         raise InvalidArgumentError(f"{at}: split is {part!r}; use train, validation or test")
-    return Clip(path=path, label=label, group=row.get("group") or _group(path, pattern), part=part)
+    return Clip(path=path, label=label, group=group or _group(path, pattern), part=part)
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str] | None:
