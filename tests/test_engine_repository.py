@@ -20,9 +20,11 @@ import models
 from auricle.config import SessionSettings
 from auricle.engine import repository as module
 from auricle.engine.graph import Graph
+from auricle.engine.options import Options
+from auricle.engine.plan import make_plan
 from auricle.engine.repository import Repository
 from auricle.engine.served import ServedModel
-from auricle.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from auricle.errors import InvalidArgumentError, NotFoundError, OptionError, UnavailableError
 
 Opener = Callable[..., Repository]
 
@@ -67,6 +69,10 @@ async def test_the_path_wins_over_the_metadata(tmp_path: Path, opened: Opener) -
     repository = opened()
     await repository.refresh()
     assert names(repository) == [("flat", "3"), ("here", "7")]
+    bundle = repository.find("here").graph.bundle
+    assert (bundle.name, bundle.version) == ("here", "7")  # what is said of it gives the name that was asked for
+    with pytest.raises(OptionError, match="model 'flat' takes segments of 1600 samples"):
+        make_plan(repository.find("flat").graph, Options(kind="embedding", segment_length_ns=1), stream=False)
 
 
 async def test_an_empty_selector_takes_the_default_else_the_only_model(tmp_path: Path, opened: Opener) -> None:

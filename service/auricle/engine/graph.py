@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +32,7 @@ class Graph:
     """A model that can run: its bundle, its feature spec, its heads and its session.
 
     Attributes:
-        bundle, features, layout: the metadata, as parsed.
+        bundle, features, layout: the metadata, as parsed; its name and version are those of ``rename``.
         heads: in the bundle's order, with the lengths of their vectors.
         batches: whether segments may share a run.
         least_rows: rows that a run is padded to, so that a segment's answer does not depend on its company.
@@ -59,6 +60,10 @@ class Graph:
             Head(spec, index=index, dimension=self._dimension(spec, sizes[spec.tensor], f"{where}: heads[{index}]"))
             for index, spec in enumerate(self.bundle.heads)
         )
+
+    def rename(self, name: str, version: str) -> None:
+        """Takes the name and the version that the model is served under, where the file's path gives others."""
+        self.bundle = msgspec.structs.replace(self.bundle, name=name, version=version)
 
     def run(self, outputs: Sequence[str], segments: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         """Runs segments (rows, ...) of one shape; gives (n, ...) by output name."""

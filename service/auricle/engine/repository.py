@@ -225,6 +225,7 @@ class Repository:
         self.failures.pop(file.path, None)
         _warn_mismatch(log, file, graph)
         version = file.version or graph.bundle.version
+        graph.rename(file.name, version)
         model = ServedModel(file.name, version, graph, batch, on_health=self._report)
         self._loaded[file.path] = (file, model)
         self._found.clear()
