@@ -16,11 +16,9 @@ import models
 from auricle.client import Client
 from auricle.config import SessionSettings
 from auricle.engine.graph import Graph
-from auricle.engine.repository import scan
 from auricle.errors import AudioError, AuricleError, BundleError, InvalidArgumentError, OptionError
 from auricle.serve.local import LocalTransport
 from auricle.training import Job, run
-from auricle.training.export import served_as
 
 RATE_HZ = 16000
 LEVELS = {"loud": 0.5, "quiet": 0.05}
@@ -90,33 +88,6 @@ def test_what_training_made_can_be_trained_on(data: Path, backbone: Path, tmp_pa
         assert run(Job(data=data, out=out, backbone=str(before))).accuracy == 1.0
     graph = Graph(made[-1], SessionSettings())
     assert [head.spec.name for head in graph.heads] == ["embedding", "scores"]
-
-
-@pytest.mark.parametrize(
-    ("out", "directory", "name", "version"),
-    [
-        ("m/birds.onnx", "m", "birds", "1"),
-        ("m/birds/2.onnx", "m", "birds", "2"),
-        ("birds/1.10.onnx", ".", "birds", "1.10"),
-        ("m/birds/v2.onnx", "m/birds", "v2", "1"),
-        ("m/birds/3-cats.onnx", "m/birds", "3-cats", "1"),
-        ("m/birds/_.onnx", "m/birds", "_", "1"),
-        (".m/2.onnx", ".m", "2", "1"),
-        ("../2.onnx", "..", "2", "1"),
-        ("2.onnx", ".", "2", "1"),
-    ],
-)
-def test_a_path_says_how_the_model_will_be_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, directory: str, name: str, version: str
-) -> None:
-    assert served_as(Path(out)) == (Path(directory), name, version)
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    Path(out).touch()
-    (found,) = scan(Path(directory))
-    # A path without a version leaves it to the metadata.
-    assert (found.name, found.version or "1") == (name, version)
 
 
 def test_a_version_of_a_model_is_that_in_its_metadata(data: Path, backbone: Path, tmp_path: Path) -> None:
@@ -194,7 +165,7 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
     elif case == "sidecar":
         (tmp_path / "l.json").touch()
         job["out"], kind = tmp_path / "l.onnx", OptionError
-        message = r"l\.json would be read in place of the model's own metadata"
+        message = r"l\.json in the way of a model 'l'; move it away, or name the model otherwise"
     elif case == "quantised":
         job |= {"backbone": str(models.write_quantised(tmp_path / "q.onnx")), "quantize": "float16"}
         kind, message = BundleError, r"q\.onnx: it is quantised already; start from the float model"

@@ -150,7 +150,8 @@ class BrowserFftSpec:
                 server reads it.
 
         Raises:
-            OptionError: not as many labels as classes; the name does not end with .onnx, or NAME.json is beside it.
+            OptionError: not as many labels as classes; the name does not end with .onnx, or NAME.json or the same model
+                in the other form (NAME.onnx and NAME/VERSION.onnx) is there.
         """
         scores = HeadSpec(
             name="scores", tensor="scores", kind="classification", labels=label_lists(labels, model.output_shape[-1])

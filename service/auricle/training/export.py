@@ -15,6 +15,7 @@ from auricle.errors import BundleError, OptionError
 from auricle.metadata.onnxfile import OnnxFile
 from auricle.model.bundle import METADATA_KEY, Bundle, parse_bundle
 from auricle.model.labels import LabelList
+from auricle.model.place import Place
 from auricle.training.architecture import BANDS, FRAMES, Architecture, Convolution, layer_names
 from auricle.training.network import Network
 from auricle.training.quantization import HALF
@@ -126,16 +127,14 @@ def served_as(out: Path) -> tuple[Path, str, str]:
 
 
 def check_target(path: Path) -> None:
-    """Raises OptionError: a file of that name would not be loaded, or not with its own metadata."""
+    """Raises OptionError: a file there would not be loaded, or not with its own metadata, or would not answer."""
     if path.suffix != ".onnx":
         raise OptionError(f"{path} is no place for a model: its name must end with .onnx", field="out")
     if path.name.startswith("."):
         raise OptionError(f"{path} begins with a dot, and a server passes hidden files over; rename it", field="out")
-    if (sidecar := path.with_suffix(".json")).exists():
-        raise OptionError(
-            f"{sidecar} would be read in place of the model's own metadata; move it away, or name the model otherwise",
-            field="out",
-        )
+    folder, name, version = served_as(path)
+    place = Place(models_dir=folder, name=name, version=version if folder != path.parent else None)
+    place.check_free(mend="move it away, or name the model otherwise")
 
 
 def label_lists(labels: Labels, classes: int) -> tuple[LabelList, ...]:
