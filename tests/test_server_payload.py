@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -12,15 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auricle.config import AdmissionSettings, BatchSettings
-from auricle.errors import ProtocolError
+from auricle.errors import LimitError, ProtocolError
 from auricle.serve import payload
-from auricle.serve.payload import LARGE_BYTES, Sent, parse
+from auricle.serve.payload import LARGE_BYTES, MOST_BESIDE_BYTES, Sent, parse, parse_whole
 from auricle.v1 import auricle_pb2 as pb
 from live import failure, live_server, noise, pcm
-from models import write_embedder
+from models import write_classifier, write_embedder
 
 SOUND = bytes(range(256)) * (LARGE_BYTES // 256)
 FORMAT = pb.PcmFormat(encoding=pb.ENCODING_PCM_S16LE, sample_rate_hz=16000)
+METHODS = ("AudioService/Embed", "AudioService/Classify", "ModelService/ListModels", "ModelService/GetModel")
 SELECTOR = pb.ModelSelector(name="voice", version="2")
 
 
@@ -96,7 +98,7 @@ def test_a_large_request_without_sound_is_left_to_protobuf() -> None:
 
 
 def test_a_walk_over_many_fields_ends() -> None:
-    data = b"\xa0\x06\x01" * LARGE_BYTES + file().SerializeToString()
+    data = b"\xa0\x06\x01" * (LARGE_BYTES // 3) + file().SerializeToString()
     request, sent = parse(pb.EmbedRequest, data)
     assert sent is None
     assert request.audio.content == SOUND
@@ -106,6 +108,64 @@ def test_a_walk_over_many_fields_ends() -> None:
 def test_a_damaged_message_is_refused(tail: bytes) -> None:
     with pytest.raises(ProtocolError, match=r"is no auricle\.v1\.EmbedRequest"):
         parse(pb.EmbedRequest, file().SerializeToString() + tail)
+
+
+def names(size: int) -> pb.ClassifyOptions:
+    """Options of about so many bytes."""
+    return pb.ClassifyOptions(category_denylist=["x" * 100] * (size // 102))
+
+
+def test_a_message_that_is_large_beside_its_sound_is_refused_unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = pb.ClassifyRequest(audio=pb.Audio(content=SOUND), options=names(MOST_BESIDE_BYTES + 1000))
+    start = pb.StreamClassifyRequest(config=pb.StreamClassifyConfig(options=long.options))
+    cases = [(parse, long), (parse_whole, start), (parse_whole, pb.GetModelRequest(model={"name": "x" * 300_000}))]
+    monkeypatch.setattr(payload, "_decoded", None)
+    for parsed, message in cases:
+        with pytest.raises(LimitError, match=r"bytes beside its sound, the limit is 262144"):
+            parsed(type(message), message.SerializeToString())  # type: ignore[operator]
+
+
+def test_long_lists_and_any_length_of_sound_are_taken() -> None:
+    fitting = pb.ClassifyRequest(audio=pb.Audio(content=SOUND * 8), options=names(MOST_BESIDE_BYTES - 1000))
+    request, _ = parse(pb.ClassifyRequest, fitting.SerializeToString())
+    assert request.options == fitting.options
+    piece = pb.StreamClassifyRequest(audio=SOUND * 8)
+    assert parse_whole(pb.StreamClassifyRequest, piece.SerializeToString()) == piece
+
+
+async def test_long_lists_are_refused_with_the_limit(tmp_path: Path) -> None:
+    write_classifier(tmp_path / "labels.onnx")
+    options = names(MOST_BESIDE_BYTES + 1000)
+    start = pb.StreamClassifyRequest(config=pb.StreamClassifyConfig(format=FORMAT, options=options))
+    async with live_server(tmp_path) as running:
+        unary = running.audio.Classify(pb.ClassifyRequest(audio=pcm(noise(1.0)), options=options))
+        stream = running.audio.StreamClassify(iter([start]))
+        for ending in (unary, stream.read()):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ending
+            failed = failure(caught.value)
+            assert (failed.code, failed.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "LIMIT_EXCEEDED")
+
+
+async def test_what_is_no_message_is_refused_as_such_wherever_it_comes(tmp_path: Path) -> None:
+    write_classifier(tmp_path / "labels.onnx")
+    garbage = b"\xff\xff\xff"
+    # Both kinds of stream have the same form of config, and the model has heads for both.
+    start = pb.StreamEmbedRequest(config=pb.StreamEmbedConfig(format=FORMAT)).SerializeToString()
+    async with live_server(tmp_path) as running:
+        calls: list[AsyncIterator[bytes]] = [
+            running.channel.unary_stream(f"/auricle.v1.{method}")(garbage) for method in METHODS
+        ]
+        for method in ("StreamEmbed", "StreamClassify"):
+            open_stream = running.channel.stream_stream(f"/auricle.v1.AudioService/{method}")
+            calls += [open_stream(iter([garbage])), open_stream(iter([start, garbage]))]
+        for call in calls:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                async for _ in call:
+                    pass
+            failed = failure(caught.value)
+            assert (failed.code, failed.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "STREAM_PROTOCOL")
+            assert "is no auricle.v1." in failed.message
 
 
 async def test_a_sound_is_let_go_when_it_has_become_features(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
@@ -20,11 +21,10 @@ from auricle.errors import ProtocolError, UnavailableError
 from auricle.serve.admission import Admission, client_of
 from auricle.serve.api import Api
 from auricle.serve.calls import QUIET_S, Calls
-from auricle.serve.payload import RequestT, Sent, parse
+from auricle.serve.payload import MessageT, RequestT, Sent, parse, parse_whole
 from auricle.serve.reads import Reads, Share
 from auricle.serve.transport import bind, options
 from auricle.v1 import auricle_pb2 as pb
-from auricle.v1 import auricle_pb2_grpc as rpc
 
 __all__ = ["GrpcServer"]
 
@@ -36,10 +36,14 @@ REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
 
 class _Requests:
-    """What comes on a stream. gRPC's own iterator over it is an asynchronous generator, which costs more a message."""
+    """What comes on a stream. gRPC's own iterator over it is an asynchronous generator, which costs more a message.
 
-    def __init__(self, context: Any) -> None:
+    Messages are parsed here: what is none would else be the server's own fault.
+    """
+
+    def __init__(self, context: Any, kind: type[Message]) -> None:
         self._read = context.read
+        self._kind = kind
 
     def __aiter__(self) -> _Requests:
         return self
@@ -48,7 +52,7 @@ class _Requests:
         message = await self._read()
         if message is grpc.aio.EOF:
             raise StopAsyncIteration
-        return message
+        return parse_whole(self._kind, message)
 
 
 class _AudioService(grpc.GenericRpcHandler):
@@ -71,11 +75,9 @@ class _AudioService(grpc.GenericRpcHandler):
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             f"/{AUDIO_SERVICE}/Embed": unary(self.embed, None, pb.EmbedResponse.SerializeToString),
             f"/{AUDIO_SERVICE}/Classify": unary(self.classify, None, pb.ClassifyResponse.SerializeToString),
-            f"/{AUDIO_SERVICE}/StreamEmbed": stream(
-                self.stream_embed, pb.StreamEmbedRequest.FromString, pb.StreamEmbedResponse.SerializeToString
-            ),
+            f"/{AUDIO_SERVICE}/StreamEmbed": stream(self.stream_embed, None, pb.StreamEmbedResponse.SerializeToString),
             f"/{AUDIO_SERVICE}/StreamClassify": stream(
-                self.stream_classify, pb.StreamClassifyRequest.FromString, pb.StreamClassifyResponse.SerializeToString
+                self.stream_classify, None, pb.StreamClassifyResponse.SerializeToString
             ),
         }
         # As a stream's, it is called before there is a message and need not write one.
@@ -106,10 +108,10 @@ class _AudioService(grpc.GenericRpcHandler):
             return await self._calls.one(context, answer)
 
     async def stream_embed(self, _: Any, context: Any) -> None:
-        await self._calls.many(context, self._stream(context, self._api.stream_embed))
+        await self._calls.many(context, self._stream(context, pb.StreamEmbedRequest, self._api.stream_embed))
 
     async def stream_classify(self, _: Any, context: Any) -> None:
-        await self._calls.many(context, self._stream(context, self._api.stream_classify))
+        await self._calls.many(context, self._stream(context, pb.StreamClassifyRequest, self._api.stream_classify))
 
     async def _unary(
         self,
@@ -138,24 +140,37 @@ class _AudioService(grpc.GenericRpcHandler):
             self._loop.call_soon_threadsafe(share.release)
 
     async def _stream(
-        self, context: Any, answers: Callable[[Any, float], AsyncGenerator[T, None]]
+        self, context: Any, kind: type[Message], answers: Callable[[Any, float], AsyncGenerator[T, None]]
     ) -> AsyncGenerator[T, None]:
         with self._admission.stream(client_of(context.peer())):
-            async with aclosing(answers(_Requests(context), _deadline(context))) as results:
+            async with aclosing(answers(_Requests(context, kind), _deadline(context))) as results:
                 async for result in results:
                     yield result
 
 
-class _ModelService(rpc.ModelServiceServicer):
+class _ModelService:
+    """ModelService's methods, whose requests are parsed as AudioService's are."""
+
     def __init__(self, api: Api, calls: Calls) -> None:
         self._api = api
         self._calls = calls
+        unary = grpc.unary_unary_rpc_method_handler
+        self.handler = grpc.method_handlers_generic_handler(
+            MODEL_SERVICE,
+            {
+                "ListModels": unary(self.list_models, None, pb.ListModelsResponse.SerializeToString),
+                "GetModel": unary(self.get_model, None, pb.GetModelResponse.SerializeToString),
+            },
+        )
 
-    async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:  # noqa: N802
-        return await self._calls.one(context, self._api.list_models(request))
+    async def list_models(self, message: bytes, context: Any) -> pb.ListModelsResponse:
+        return await self._calls.one(context, self._unary(pb.ListModelsRequest, message, self._api.list_models))
 
-    async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:  # noqa: N802
-        return await self._calls.one(context, self._api.get_model(request))
+    async def get_model(self, message: bytes, context: Any) -> pb.GetModelResponse:
+        return await self._calls.one(context, self._unary(pb.GetModelRequest, message, self._api.get_model))
+
+    async def _unary(self, kind: type[MessageT], message: bytes, answer: Callable[[MessageT], Awaitable[T]]) -> T:
+        return await answer(parse_whole(kind, message))
 
 
 class _Health(health.aio.HealthServicer):
@@ -177,8 +192,8 @@ class GrpcServer:
         self._health = _Health()
         self._models: set[str] = set()
         self._server = grpc.aio.server(options=options(settings))
-        self._server.add_generic_rpc_handlers((_AudioService(api, admission, self._calls),))
-        rpc.add_ModelServiceServicer_to_server(_ModelService(api, self._calls), self._server)
+        audio_service, model_service = _AudioService(api, admission, self._calls), _ModelService(api, self._calls)
+        self._server.add_generic_rpc_handlers((audio_service, model_service.handler))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (AUDIO_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME, REFLECTION_V1)
         _add_reflection(self._server, names)
