@@ -120,6 +120,25 @@ def test_clients_who_never_return_are_forgotten() -> None:
     assert gate.clients < 5
 
 
+def test_clients_who_stay_do_not_keep_those_in_memory_who_never_return() -> None:
+    clock = Clock()
+    gate = admission(clock, client_rate_hz=1.0, client_burst=10)
+    with gate.call("a call"), gate.stream("a stream"), gate.stream("another"):
+        for number in range(1000):
+            with gate.call(f"client {number}"):
+                clock.now_s += 0.5
+        assert gate.clients < 3 + 5
+        # Those who are busy are remembered all the same, and so is one who spent its burst.
+        for _ in range(10):
+            with gate.call("eager"):
+                pass
+        for number in range(20):
+            with gate.call(f"later {number}"):
+                clock.now_s += 0.01
+        assert refusal(lambda: gate.call("eager")).reason == "CLIENT_RATE"
+        assert (gate.calls, gate.streams) == (1, 2)
+
+
 def test_those_who_were_refused_are_told_different_times_at_the_pace_of_the_calls() -> None:
     clock = Clock()
     gate = admission(clock, calls=2)

@@ -181,8 +181,10 @@ class Admission:
     def _find(self, client: str) -> _Client:
         found = self._clients.get(client)
         if found is None:
-            # Two old ones go for each new one, so that callers who never return cannot fill the memory.
+            # Two go for each new one, so that callers who never return cannot fill the memory. Who stays is looked at
+            # again after all others.
             for name in list(itertools.islice(self._clients, 2)):
+                self._clients.move_to_end(name)
                 self._forget(name, self._clients[name])
             found = self._clients[client] = _Client(tokens=float(self._settings.client_burst), since_s=self._clock())
         return found
@@ -200,7 +202,6 @@ class Admission:
                 retry_after_s=_bounded((1.0 - who.tokens) / rate_hz),
             )
         who.tokens -= 1.0
-        self._clients.move_to_end(client)
 
     def _refill(self, who: _Client, rate_hz: float) -> None:
         now = self._clock()
