@@ -74,6 +74,7 @@ def test_it_agrees_with_the_bundle_and_says_what_it_takes(
 ) -> None:
     path = tmp_path / "words.tflite"
     spec.export_tflite(model, path, index_to_label=LABELS)
+    assert sorted(tmp_path.iterdir()) == [path.with_suffix(".json"), path]
     np.testing.assert_allclose(answers(path, sounds), served, atol=1e-3)
     found = read_tflite(path)
     assert found.metadata is not None
@@ -98,9 +99,10 @@ def test_it_can_be_imported_again(
     spec: BrowserFftSpec, model: keras.Model, sounds: list[np.ndarray], served: np.ndarray, tmp_path: Path
 ) -> None:
     pytest.importorskip("tf2onnx", reason="the converter is of the extra tflite")
-    spec.export_tflite(model, tmp_path / "words.tflite", index_to_label=LABELS["en"], export_metadata_json_file=False)
-    assert not (tmp_path / "words.json").exists()
-    report = import_tflite(tmp_path / "words.tflite", tmp_path / "models", ImportSettings())
+    path = tmp_path / "new" / "folder" / "words.tflite"
+    spec.export_tflite(model, path, index_to_label=LABELS["en"], export_metadata_json_file=False)
+    assert list(path.parent.iterdir()) == [path]
+    report = import_tflite(path, tmp_path / "models", ImportSettings())
     graph = Graph(report.path, SessionSettings(threads=1))
     (head,) = [head for head in graph.heads if head.spec.kind == "classification"]
     assert list(head.spec.labels[0].names) == LABELS["en"]

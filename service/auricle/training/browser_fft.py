@@ -182,6 +182,8 @@ class BrowserFftSpec:
     ) -> None:
         """Writes a trained model as a .tflite file: waveform f32 (1, 44032) in, the frontend inside, scores out.
 
+        The folder is made where it is missing.
+
         Args:
             with_metadata: says inside the file what it takes and gives, and packs the label files.
             export_metadata_json_file: writes that as NAME.json beside it, too.
@@ -200,14 +202,18 @@ class BrowserFftSpec:
                 "folder, or without export_metadata_json_file",
                 field="export_metadata_json_file",
             )
-        serving = self.create_serving_model(model)
-        content = tflite_bytes(serving, self.EXPECTED_WAVEFORM_LENGTH, quantization_config)
-        if with_metadata:
-            general = GeneralMd(MetadataWriter.model_name, "v1", MetadataWriter.model_description)
-            content, view = describe(content, general, self.target_sample_rate, labels)
-            if json_file is not None:
-                json_file.write_text(dump_view(view), encoding="utf-8")
-        target.write_bytes(content)
+        # Made beforehand, so that a place that cannot be written is known before the conversion.
+        with scratch_directory(target.parent) as scratch:
+            serving = self.create_serving_model(model)
+            content = tflite_bytes(serving, self.EXPECTED_WAVEFORM_LENGTH, quantization_config)
+            if with_metadata:
+                general = GeneralMd(MetadataWriter.model_name, "v1", MetadataWriter.model_description)
+                content, view = describe(content, general, self.target_sample_rate, labels)
+                if json_file is not None:
+                    (scratch / json_file.name).write_text(dump_view(view), encoding="utf-8")
+                    (scratch / json_file.name).replace(json_file)
+            (scratch / target.name).write_bytes(content)
+            (scratch / target.name).replace(target)
 
     def get_default_quantization_config(self) -> QuantizationConfig | None:
         """None: all in float32."""
