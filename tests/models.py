@@ -173,6 +173,26 @@ def write_whole_clip(path: Path, **overrides: Any) -> Path:
     return write_waveform(path, **{"segment": {"length": None, "hop": None, "stream_length": 8000}, **overrides})
 
 
+def write_convolution(path: Path, *, width: int = 400, stride: int = 160, **overrides: Any) -> Path:
+    """Embedding = mean over time of 3 convolutions, which need ``width`` samples; over the whole clip."""
+    segment = {"length": None, "hop": None, "stream_length": 8000}
+    return write(
+        path,
+        nodes=[
+            ("Unsqueeze", ["wave", "axis"], "channel"),
+            ("Conv", ["channel", "kernel"], "steps", {"strides": [stride]}),
+            ("ReduceMean", ["steps"], "embedding", {"axes": [2], "keepdims": 0}),
+        ],
+        inputs={"wave": ["batch", "samples"]},
+        outputs={"embedding": ["batch", 3]},
+        constants={
+            "axis": np.array([1], np.int64),
+            "kernel": np.random.default_rng(0).normal(0, 0.1, (3, 1, width)).astype(np.float32),
+        },
+        metadata=_metadata(waveform_bundle, {"segment": segment, **overrides}),
+    )
+
+
 def write_quantised(path: Path, **overrides: Any) -> Path:
     """``write_waveform`` with an uint8 output: value = (q - 128) / 64."""
     heads = [{"dequantize": {"scale": 1 / 64, "zero_point": 128}}]

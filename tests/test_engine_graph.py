@@ -14,8 +14,11 @@ from onnx import TensorProto
 import models
 from auricle import frontend
 from auricle.config import SessionSettings
+from auricle.engine.cutter import Cutter
+from auricle.engine.decode import SoundFormat
 from auricle.engine.graph import Graph
-from auricle.errors import BundleError
+from auricle.engine.plan import default_grid
+from auricle.errors import AudioError, BundleError
 
 
 def load(path: Path) -> Graph:
@@ -105,6 +108,82 @@ def test_a_matrix_product_answers_alike_in_any_company(tmp_path: Path) -> None:
     seven = graph.run(("embedding",), segments)["embedding"]
     for count in (1, 2, 3, 6):
         np.testing.assert_array_equal(graph.run(("embedding",), segments[:count])["embedding"], seven[:count])
+
+
+WHOLE = {"length": None, "hop": None}
+
+
+def deviation(path: Path) -> Path:
+    """The variance over the clip, unbiased: NaN for one sample."""
+    return models.write(
+        path,
+        nodes=[
+            ("ReduceMean", ["wave"], "mean", {"axes": [1]}),
+            ("Sub", ["wave", "mean"], "off"),
+            ("ReduceSumSquare", ["off"], "sum", {"axes": [1]}),
+            ("Shape", ["wave"], "size", {"start": 1}),
+            ("Sub", ["size", "one"], "fewer"),
+            ("Cast", ["fewer"], "freedom", {"to": TensorProto.FLOAT}),
+            ("Div", ["sum", "freedom"], "embedding"),
+        ],
+        inputs={"wave": ["batch", "samples"]},
+        outputs={"embedding": ["batch", 1]},
+        constants={"one": np.array([1], np.int64)},
+        metadata=models.waveform_bundle(segment=WHOLE),
+    )
+
+
+def frame_convolution(path: Path) -> Path:
+    """Five frames wide, not padded, over the whole clip."""
+    return models.write(
+        path,
+        nodes=[
+            ("Conv", ["patches", "kernel"], "steps"),
+            ("ReduceMean", ["steps"], "embedding", {"axes": [2], "keepdims": 0}),
+        ],
+        inputs={"patches": ["batch", 64, "frames"]},
+        outputs={"embedding": ["batch", 2]},
+        constants={"kernel": np.full((2, 64, 5), 0.01, np.float32)},
+        metadata=models.embedder_bundle(
+            input={"layout": "batch,bands,frames"}, segment={"length": None, "hop": None, "stream_length": 96}
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("write", "least"),
+    [
+        (models.write_waveform, 1),
+        (models.write_whole_clip, 1),
+        (models.write_convolution, 400),
+        (lambda path: models.write_convolution(path, width=1), 1),
+        (lambda path: models.write_convolution(path, width=16000, segment=WHOLE), 16000),
+        (deviation, 2),
+        (frame_convolution, 5),
+    ],
+    ids=["fixed", "any", "convolution", "point", "all of the noise", "deviation", "frames"],
+)
+def test_the_least_length_is_found_at_load(tmp_path: Path, write: Callable[[Path], Path], least: int) -> None:
+    graph = load(write(tmp_path / "m.onnx"))
+    assert graph.least_length == least
+    if graph.bundle.segment.length is None:
+        graph.run(("embedding",), [graph.noise(1)[:least]])
+
+
+def test_too_short_a_clip_is_told_how_much_the_model_needs(tmp_path: Path) -> None:
+    for write, least in ((models.write_convolution, 400), (frame_convolution, 4 * 160 + 400)):
+        graph = load(write(tmp_path / "m.onnx"))
+        sound = SoundFormat(encoding="f32le", sample_rate_hz=models.RATE_HZ)
+        for samples in (1, least - 1, least):
+            cutter = Cutter(graph, default_grid(graph), sound)
+            assert cutter.feed(noise(1, samples)[0].tobytes()) == []
+            if samples == least:
+                (segment,) = cutter.finish()
+                graph.run(("embedding",), [segment.rows])
+                continue
+            with pytest.raises(AudioError, match=f"has {samples} samples .* needs at least {least}") as caught:
+                cutter.finish()
+            assert caught.value.reason == "AUDIO_TOO_SHORT"
 
 
 def test_a_quantised_output_is_dequantised(tmp_path: Path) -> None:
@@ -200,6 +279,10 @@ embedder, classifier = models.write_embedder, models.write_classifier
         (integers, ("heads[0]", "int64", "float, int8 or uint8")),
         (squeezed, ("'embedding' gives [3]", "first axis must be the batch")),
         (crooked, ("fails on one segment of noise",)),
+        (
+            options(models.write_convolution, segment={"length": None, "hop": None, "stream_length": 399}),
+            ("segment.stream_length is 399", "fewer than 400 samples"),
+        ),
     ],
 )
 def test_what_cannot_be_served_is_refused_at_load(

@@ -174,6 +174,14 @@ def test_a_whole_clip_needs_a_length_in_a_stream(whole_clip: Graph, tmp_path: Pa
     assert caught.value.field == "options.segment_length"
 
 
+def test_a_length_below_what_the_model_needs_is_refused(tmp_path: Path) -> None:
+    graph = load(models.write_convolution(tmp_path / "c.onnx"))
+    assert embed(graph, stream=True, segment_length_ns=25 * MS).grid.length == 400
+    with pytest.raises(OptionError, match=r"needs at least 400 samples \(0\.025 s\), not 384") as caught:
+        embed(graph, stream=True, segment_length_ns=24 * MS)
+    assert caught.value.field == "options.segment_length"
+
+
 def test_a_hop_without_a_length_is_refused(whole_clip: Graph) -> None:
     with pytest.raises(OptionError, match="send segment_length with it") as caught:
         embed(whole_clip, hop_ns=100 * MS)

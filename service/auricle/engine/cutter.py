@@ -170,7 +170,7 @@ class Cutter:
         while self._next < count:
             yield self._cut()
         if partial:
-            if grid.length is None and not len(self._rows):
+            if grid.length is None and real < grid.min_samples:
                 raise AudioError(
                     f"the sound has {real} samples at {self._graph.bundle.audio.sample_rate_hz} Hz; model "
                     f"{self._graph.bundle.name!r} needs at least {grid.min_samples}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,7 @@ class Graph:
         heads: in the bundle's order, with the lengths of their vectors.
         batches: whether segments may share a run.
         least_rows: rows that a run is padded to, so that a segment's answer does not depend on its company.
+        least_length: frames or samples of the shortest segment that the model answers; 1 where their number is fixed.
         size_bytes: of the model file.
 
     Raises BundleError that names the file, the field and the mend.
@@ -56,6 +58,7 @@ class Graph:
         self.batches = self.layout.has_batch and self._input.shape[0] is None
         self.least_rows = 1
         sizes = self._try(where)
+        self.least_length = self._find_least_length(where)
         self.heads = tuple(
             Head(spec, index=index, dimension=self._dimension(spec, sizes[spec.tensor], f"{where}: heads[{index}]"))
             for index, spec in enumerate(self.bundle.heads)
@@ -186,6 +189,35 @@ class Graph:
             self.batches = self.least_rows <= MOST_PADDED_ROWS
         shapes = {name: array.shape[1:] if runs else array.shape for name, array in alone.items()}
         return {name: tuple(int(size) for size in shape) for name, shape in shapes.items()}
+
+    def _find_least_length(self, where: str) -> int:
+        """Halves its way to the shortest noise that gives finite answers of the usual sizes, in a few short runs.
+
+        A convolution without padding needs as many samples as it is wide, a deviation over time two.
+        """
+        if self.bundle.segment.length is not None:
+            return 1
+        outputs = tuple(dict.fromkeys(spec.tensor for spec in self.bundle.heads))
+        noise = self.noise(0)
+        usual = self.run(outputs, [noise])
+        if not all(np.isfinite(array).all() for array in usual.values()):  # nothing to go by: calls will tell
+            return 1
+
+        def answers(length: int) -> bool:
+            try:
+                found = self.run(outputs, [noise[:length]])
+            except Exception:  # onnxruntime's exceptions share no narrower base
+                return False
+            return all(found[name].shape == usual[name].shape and np.isfinite(found[name]).all() for name in outputs)
+
+        least = bisect_left(range(1, len(noise)), True, key=answers) + 1
+        stream_length = self.bundle.segment.stream_length
+        if stream_length is not None and stream_length < least:
+            raise BundleError(
+                f"{where}: segment.stream_length is {stream_length}, but the graph fails on fewer than {least} "
+                f"{self.bundle.segment.unit}; make it that at least"
+            )
+        return least
 
     def shrink(self) -> None:
         """Gives back the memory that larger runs took, by a run of one segment; on a CPU alone."""

@@ -185,6 +185,13 @@ def _plan_grid(graph: Intake, options: Options, *, stream: bool) -> SegmentGrid:
                 field="options.segment_length",
             )
         length = rows(options.segment_length_ns, "segment_length")
+        least = _least_length(graph)
+        if length < least:
+            raise OptionError(
+                f"options.segment_length: model {graph.bundle.name!r} needs at least {least} {spec.unit} "
+                f"({least * row_samples / rate:g} s), not {length}",
+                field="options.segment_length",
+            )
     elif length is None and stream:
         if spec.stream_length is None:
             raise OptionError(
@@ -212,11 +219,15 @@ def _plan_grid(graph: Intake, options: Options, *, stream: bool) -> SegmentGrid:
     )
 
 
+def _least_length(graph: Intake) -> int:
+    """Rows that the model needs; nobody has tried one that is yet to be trained."""
+    return graph.least_length if isinstance(graph, Graph) else 1
+
+
 def _least_samples(graph: Intake) -> int:
-    """Least sound that gives one row: what one frame spans, less the padding on both sides of the sound."""
-    features = graph.features
+    """Least sound that gives the rows which the model needs: what they span, less the padding around the sound."""
+    least, features = _least_length(graph), graph.features
     if features is None:
-        return 1
-    frames = 1 + features.drop_last_frame
-    spanned = features.frame_length + (frames - 1) * features.hop
+        return least
+    spanned = features.frame_length + (least + features.drop_last_frame - 1) * features.hop
     return max(1, spanned - features.front_samples - features.back_samples)

@@ -230,6 +230,8 @@ class Repository:
         self._loaded[file.path] = (file, model)
         self._found.clear()
         chosen = {"batch": batch.segments, "max_delay_s": batch.max_delay_s or 0.0, "least_rows": graph.least_rows}
+        if graph.bundle.segment.length is None:
+            chosen["least_length"] = graph.least_length
         log.info("model loaded", model=model.name, version=version, **chosen)
         if not graph.batches:
             log.warning("served at batch 1: its answers change with the batch, or its batch axis is fixed")

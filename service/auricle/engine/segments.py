@@ -33,7 +33,7 @@ class SegmentGrid:
         row_samples: samples at the model's rate between rows (the feature hop, or 1).
         samples: samples that one segment spans; None where ``length`` is.
         min_coverage: least part of a partial segment that must be sound, 0 to 1.
-        min_samples: least sound that gives one row; less cannot be served as a whole clip.
+        min_samples: least sound that gives the rows which the model needs; less cannot be served as a whole clip.
     """
 
     length: int | None
