@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from auricle.config import Limits
@@ -22,6 +23,7 @@ from auricle.model.heads import HeadKind
 from auricle.serve import wire
 from auricle.serve.messages import Messages
 from auricle.serve.payload import Sent
+from auricle.serve.replies import is_small, wire_form, write
 from auricle.v1 import auricle_pb2 as pb
 
 __all__ = ["Api"]
@@ -59,9 +61,7 @@ class Api:
     ) -> pb.EmbedResponse:
         """AudioService.Embed. A door that has the sound elsewhere gives it as ``sound``, in place of the field's."""
         reply = pb.EmbedResponse()
-        answers, rate_hz = await self._unary(request, sound, wire.embed_options, deadline, reply)
-        for answer in answers:
-            wire.embedding(answer, rate_hz, reply.embeddings.add())
+        write(*await self._unary(request, sound, wire.embed_options, deadline, reply), reply)
         return reply
 
     async def classify(
@@ -69,9 +69,24 @@ class Api:
     ) -> pb.ClassifyResponse:
         """AudioService.Classify. For ``sound`` see ``embed``."""
         reply = pb.ClassifyResponse()
-        answers, rate_hz = await self._unary(request, sound, wire.classify_options, deadline, reply)
-        _split(answers, rate_hz, reply)
+        write(*await self._unary(request, sound, wire.classify_options, deadline, reply), reply)
         return reply
+
+    async def embed_wire(
+        self, request: pb.EmbedRequest, sound: Sent | None = None, deadline: float = math.inf
+    ) -> bytes:
+        """``embed`` with the reply in wire form, for doors on a loop that others use too: a large one keeps none up."""
+        reply = pb.EmbedResponse()
+        answers = await self._unary(request, sound, wire.embed_options, deadline, reply)
+        return await wire_form(*answers, reply, self._workers)
+
+    async def classify_wire(
+        self, request: pb.ClassifyRequest, sound: Sent | None = None, deadline: float = math.inf
+    ) -> bytes:
+        """``classify`` with the reply in wire form, see ``embed_wire``."""
+        reply = pb.ClassifyResponse()
+        answers = await self._unary(request, sound, wire.classify_options, deadline, reply)
+        return await wire_form(*answers, reply, self._workers)
 
     def stream_embed(
         self, requests: AsyncIterator[pb.StreamEmbedRequest], deadline: float = math.inf
@@ -80,8 +95,7 @@ class Api:
 
         def result(answers: list[Answer], rate_hz: int) -> pb.StreamEmbedResponse:
             reply = pb.StreamEmbedResponse(result={})
-            for answer in answers:
-                wire.embedding(answer, rate_hz, reply.result.embeddings.add())
+            write(answers, rate_hz, reply.result)
             return reply
 
         return self._live(requests, wire.embed_options, pb.StreamEmbedResponse, result, deadline)
@@ -93,7 +107,7 @@ class Api:
 
         def result(answers: list[Answer], rate_hz: int) -> pb.StreamClassifyResponse:
             reply = pb.StreamClassifyResponse(result={})
-            _split(answers, rate_hz, reply.result)
+            write(answers, rate_hz, reply.result)
             return reply
 
         return self._live(requests, wire.classify_options, pb.StreamClassifyResponse, result, deadline)
@@ -175,7 +189,11 @@ class Api:
                             if isinstance(item, Flushed):
                                 yield response(flushed=pb.Flushed(end_sample=item.end_sample))
                             else:
-                                yield result(await stream.settle(item), rate_hz)
+                                answers = await stream.settle(item)
+                                if is_small(answers):
+                                    yield result(answers, rate_hz)
+                                else:
+                                    yield await self._workers.call(partial(result, answers, rate_hz))
                     summary = pb.StreamSummary()
                     wire.usage(stream.samples, stream.segments, rate_hz, summary.usage)
                     wire.timing(stream.timing, time.monotonic() - begun, summary.timing)
@@ -241,12 +259,3 @@ def _plan(
     """The plan of a call for a model. Raises OptionError or HeadKindError."""
     sent = message.SerializeToString(deterministic=True)
     return model.plans.get((options, stream), sent, lambda: make_plan(model.graph, options(message), stream=stream))
-
-
-def _split(answers: list[Answer], rate_hz: int, reply: pb.ClassifyResponse | pb.SegmentClassifications) -> None:
-    """Writes answers where they belong: labels, and vectors that came beside them."""
-    for answer in answers:
-        if answer.head.head.spec.kind == "classification":
-            wire.classification(answer, rate_hz, reply.classifications.add())
-        else:
-            wire.embedding(answer, rate_hz, reply.embeddings.add())

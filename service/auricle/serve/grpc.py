@@ -59,7 +59,8 @@ class _AudioService(grpc.GenericRpcHandler):
     """AudioService's methods.
 
     Unary requests are read as bytes, as a stream's first message: gRPC would hold one that it brought itself until the
-    call ends, long after its sound has become features. Large ones are read as those before them have.
+    call ends, long after its sound has become features. Large ones are read as those before them have. Replies are
+    bytes too, since large ones are serialised in the workers.
 
     gRPC asks for a call's handler before it takes a message. While admission is full it gets one that refuses without
     any, and without an exception, whose traceback would keep the call alive until the next collection.
@@ -73,8 +74,8 @@ class _AudioService(grpc.GenericRpcHandler):
         self._loop = asyncio.get_running_loop()
         unary, stream = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            f"/{AUDIO_SERVICE}/Embed": unary(self.embed, None, pb.EmbedResponse.SerializeToString),
-            f"/{AUDIO_SERVICE}/Classify": unary(self.classify, None, pb.ClassifyResponse.SerializeToString),
+            f"/{AUDIO_SERVICE}/Embed": unary(self.embed),
+            f"/{AUDIO_SERVICE}/Classify": unary(self.classify),
             f"/{AUDIO_SERVICE}/StreamEmbed": stream(self.stream_embed, None, pb.StreamEmbedResponse.SerializeToString),
             f"/{AUDIO_SERVICE}/StreamClassify": stream(
                 self.stream_classify, None, pb.StreamClassifyResponse.SerializeToString
@@ -97,14 +98,14 @@ class _AudioService(grpc.GenericRpcHandler):
         context.set_details(status.details)
         context.set_trailing_metadata(status.trailing_metadata)
 
-    async def embed(self, _: Any, context: Any) -> pb.EmbedResponse:
+    async def embed(self, _: Any, context: Any) -> bytes:
         with await self._reads.turn() as share:
-            answer = self._unary(await context.read(), context, share, pb.EmbedRequest, self._api.embed)
+            answer = self._unary(await context.read(), context, share, pb.EmbedRequest, self._api.embed_wire)
             return await self._calls.one(context, answer)
 
-    async def classify(self, _: Any, context: Any) -> pb.ClassifyResponse:
+    async def classify(self, _: Any, context: Any) -> bytes:
         with await self._reads.turn() as share:
-            answer = self._unary(await context.read(), context, share, pb.ClassifyRequest, self._api.classify)
+            answer = self._unary(await context.read(), context, share, pb.ClassifyRequest, self._api.classify_wire)
             return await self._calls.one(context, answer)
 
     async def stream_embed(self, _: Any, context: Any) -> None:
