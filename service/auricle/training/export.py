@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.engine.repository import version_key
+from auricle.engine.directory import version_key
 from auricle.errors import BundleError, OptionError
 from auricle.metadata.onnxfile import OnnxFile
 from auricle.model.bundle import METADATA_KEY, Bundle, parse_bundle
