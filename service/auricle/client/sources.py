@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["in_loop"]
+__all__ = ["SourceError", "carried", "in_loop"]
 
 T = TypeVar("T")
 
@@ -21,6 +21,24 @@ _AHEAD = 2
 @dataclass(frozen=True)
 class _End:
     error: BaseException | None = None
+
+
+class SourceError(Exception):
+    """Stands for whatever a source raised; see `carried`."""
+
+
+def carried(items: Iterable[T], failures: list[BaseException]) -> Iterator[T]:
+    """Goes through items for one who can be told of an Exception and of nothing else.
+
+    What the items raise is put into ``failures``, for the caller to raise, and SourceError is raised in its place.
+    """
+    try:
+        yield from items
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        failures.append(error)
+        raise SourceError from error
 
 
 async def in_loop(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:

@@ -19,6 +19,7 @@ from auricle.client.flows import Collect, Flow, Step, StreamCall, Unary
 from auricle.client.options import ClassifyOptions, EmbedOptions, Encoding
 from auricle.client.results import ClassifyResult, EmbedResult, ModelInfo, StreamEvent
 from auricle.client.retries import RetryPolicy, TimeLimit, finite_s
+from auricle.client.sources import SourceError, carried
 from auricle.client.streams import Chunks, open_chunks
 from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, Transport, check_target, grpc_calls
 from auricle.errors import AuricleError, OptionError, UnavailableError
@@ -224,23 +225,17 @@ class Client:
 
         def requests() -> Iterator[Message]:
             yield call.first()
-            try:
-                for chunk in chunks:
-                    yield from call.following(chunk)
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                # gRPC reads this in a thread of its own, where it ends the call for an Exception and nothing else.
-                own_failure.append(error)
-                raise _SourceError from error
+            for chunk in chunks:
+                yield from call.following(chunk)
 
-        replying = self._call(call.method)(requests(), timeout=limit_s)
+        # gRPC reads them in a thread of its own, where it ends the call for an Exception and nothing else.
+        replying = self._call(call.method)(carried(requests(), own_failure), timeout=limit_s)
         try:
             for response in replying:
                 event = replies.stream_event(response)
                 if event is not None:
                     yield event
-        except (grpc.RpcError, AuricleError, _SourceError) as failure:
+        except (grpc.RpcError, AuricleError, SourceError) as failure:
             if own_failure:
                 raise own_failure[0] from None
             if isinstance(failure, grpc.RpcError):
@@ -267,10 +262,6 @@ class Client:
             return grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS)
         settings = (*CHANNEL_OPTIONS, *self._tls.channel_options)
         return grpc.secure_channel(self._target, self._tls.credentials(), options=settings)
-
-
-class _SourceError(Exception):
-    """A stream's chunks could not be had; what they raised is what the caller gets."""
 
 
 def _call_of(transport: Transport, method: str) -> Callable[..., Any]:
