@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import models
 from auricle.cli import main
 from auricle.client import Client, Pcm
 from auricle.config import SessionSettings
@@ -125,15 +124,6 @@ def test_bands_before_frames_are_told_by_their_size(tmp_path: Path) -> None:
     path = write(tmp_path / "mels.onnx", "mels", ["B", BANDS, "T"], "v", 4, axis=2)
     report = import_onnx(path, tmp_path / "models", ImportSettings(features="kaldi-80"))
     assert Graph(report.path, SessionSettings(threads=1)).bundle.input.layout == "batch,bands,frames"
-
-
-def test_a_bundle_is_taken_over_as_it_is(tmp_path: Path) -> None:
-    path = models.write_embedder(tmp_path / "ready.onnx", name="tones")
-    report = import_onnx(path, tmp_path / "models", ImportSettings())
-    assert report.path == tmp_path / "models" / "tones.onnx"
-    assert report.path.read_bytes() == path.read_bytes()
-    with pytest.raises(OptionError, match=r"ready\.onnx is a bundle already"):
-        import_onnx(path, tmp_path / "models", ImportSettings(name="other", features="kaldi-80"))
 
 
 def test_a_name_that_is_taken_is_kept_unless_replaced(scenes: Path, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_model_without_metadata_is_refused_with_what_to_give(shared_data: Path
     ("file", "message"),
     [
         (labelled("dog\ncat\n"), r"labels\.txt: 2 labels for an output of 3 classes"),
-        (labelled(THREE + "\n"), r"labels\.txt: 4 labels for an output of 3 classes"),
+        (labelled(THREE + "more\n"), r"labels\.txt: 4 labels for an output of 3 classes"),
         (labelled(""), r"labels\.txt: the label file is empty"),
         (
             File(
@@ -252,7 +252,7 @@ def test_the_command_tells_of_a_bad_file_and_of_flags_that_are_not_for_it(
     path.write_text("this is no model at all")
     for arguments, code, said in (
         ([], 3, "auricle: notes.tflite: not a TensorFlow Lite model"),
-        (["--layout", "batch,samples"], 2, "--layout is for .onnx files"),
+        (["--layout", "batch,samples"], 3, "--layout: a .tflite file says this itself"),
         (["--labels", "absent.txt"], 2, "there is no file 'absent.txt'"),
     ):
         with pytest.raises(SystemExit) as left:

@@ -69,9 +69,9 @@ def test_a_calibration_of_the_wrong_length_is_refused(tmp_path: Path) -> None:
     ("labels", "message"),
     [
         ("a\nb\n", r"labels\.txt has 2 labels, but output 'scores' needs 3"),
-        ("a\nb\nc\n\n", r"labels\.txt has 4 labels, but output 'scores' needs 3"),
-        ("", r"labels\.txt is empty"),
-        ("\n", r"labels\.txt is empty"),
+        ("a\nb\nc\nd\n", r"labels\.txt has 4 labels, but output 'scores' needs 3"),
+        ("", r"labels\.txt: the label file is empty"),
+        ("\n", r"labels\.txt: the label file is empty"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, labels: str, message: str) -> None:

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auricle.errors import OptionError
-from auricle.model.labels import CategoryFilter, LabelList, display_names
+from auricle.errors import BundleError, OptionError
+from auricle.importing.files import label_names
+from auricle.metadata.files import parse_labels
+from auricle.model.labels import CategoryFilter, LabelList, display_names, parse_label_lines
 
 NAMES = ("dog", "cat", "bird", "rain")
 SCORES = np.array([0.25, 0.75, 0.25, 0.5], np.float32)
@@ -89,3 +91,22 @@ def test_display_names_come_from_the_locale_and_english_is_the_default() -> None
     assert display_names(lists, "") is None
     assert display_names(lists, "fr") is None
     assert display_names((*lists, LabelList(locale="en", names=("zero", "one"))), "") == ("zero", "one")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n", "\n \n\r\n"])
+def test_blank_lines_at_the_end_of_a_label_file_are_no_names(end: str) -> None:
+    assert parse_label_lines("a dog\n b \r\nc" + end, source="x.txt") == ("a dog", " b ", "c")
+
+
+@pytest.mark.parametrize("text", ["a\n\nb\n", "\na\n", "a\n \t\nb"])
+def test_a_class_without_a_name_is_told_with_its_line(text: str) -> None:
+    with pytest.raises(BundleError, match=r"^x\.txt, line [12]: the name of class [01] is empty"):
+        parse_label_lines(text, source="x.txt")
+    with pytest.raises(ValueError, match=r"^x\.txt, line"):
+        parse_labels(text.encode(), source="x.txt")
+
+
+@pytest.mark.parametrize("text", ["", "\n", " \n\n"])
+def test_a_label_file_without_a_name_is_empty(text: str) -> None:
+    with pytest.raises(BundleError, match=r"^x\.txt: the label file is empty"):
+        label_names(text, classes=None, source="x.txt")

@@ -16,6 +16,7 @@ from auricle.serve.local import LocalTransport
 from auricle.task.audio import AudioEmbedder, AudioEmbedderOptions, AudioFormat, TensorAudio
 from auricle.task.core import BaseOptions
 from auricle.task.processor import EmbeddingOptions, FeatureVector
+from tflite_files import File, Output
 
 
 def ramp(embedder: AudioEmbedder, scale: float = 1.0) -> TensorAudio:
@@ -237,3 +238,13 @@ def test_the_arithmetic_is_the_librarys_on_its_own_vectors(shared_data: Path) ->
         assert (
             to_int8(np.array(golden["l2"]["first8"][clip], np.float32)).tolist() == (golden["l2_quant"]["first8"][clip])
         )
+
+
+def test_a_tflite_file_is_to_be_imported_first(tmp_path: Path) -> None:
+    path = File(outputs=[Output(classes=3)]).write(tmp_path / "small.tflite")
+    for options, where in (
+        (BaseOptions(file_name=str(path)), f"small.tflite: a TensorFlow Lite file; .* models import {path}"),
+        (BaseOptions(file_content=path.read_bytes()), "the model's content: a TensorFlow Lite file; .* import FILE"),
+    ):
+        with pytest.raises(ValueError, match=where):
+            AudioEmbedder.create_from_options(AudioEmbedderOptions(options))

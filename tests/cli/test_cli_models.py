@@ -90,6 +90,3 @@ def test_a_file_that_cannot_be_shown_says_why(run: Any, tmp_path: Path) -> None:
     ran = run("models", "show", hidden)
     assert (ran.code, ran.out) == (3, "")
     assert f"{hidden} begins with a dot" in ran.err
-    ran = run("models", "show", "birds.tflite")
-    assert (ran.code, ran.out) == (2, "")
-    assert "birds.tflite is to be imported first (auricle models import); --tflite-json" in ran.err

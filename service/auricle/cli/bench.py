@@ -11,10 +11,11 @@ import click
 from auricle.cli.configuration import config_option
 from auricle.cli.logs import configure_logs
 from auricle.cli.output import print_json, print_table, table, working
-from auricle.cli.paths import NonEmptyPath
+from auricle.cli.paths import NonEmptyPath, names_file
 from auricle.cli.places import default_models_dir
 from auricle.cli.settings import json_option, models_option
 from auricle.errors import NotFoundError, OptionError
+from auricle.model.formats import refuse_tflite
 
 if TYPE_CHECKING:
     from auricle.config import SessionSettings
@@ -117,9 +118,10 @@ def _path(model: str, models_dir: Path) -> Path:
     from auricle.engine.repository import scan, version_key
     from auricle.model.bundled import bundled_dir
 
-    if model.endswith(".onnx"):
+    if names_file(model):
         if not Path(model).is_file():
             raise NotFoundError(f"no file {model}")
+        refuse_tflite(Path(model))
         return Path(model)
     files = [*scan(models_dir), *scan(bundled_dir(), bundled=True)]
     found = [file for file in files if file.name == model]

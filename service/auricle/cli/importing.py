@@ -27,12 +27,12 @@ _FILE = NonEmptyPath(exists=True, dir_okay=False)
 
 
 def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
-    """``[LOCALE=]FILE``; a file whose own name holds the sign is taken as it is."""
+    """``[LOCALE=]FILE``, a pipe too; a file whose own name holds the sign is taken as it is."""
     found = []
     for value in values:
         locale, sign, rest = value.partition("=")
-        locale, path = (locale, Path(rest)) if sign and not Path(value).is_file() else ("", Path(value))
-        if not path.is_file():
+        locale, path = (locale, Path(rest)) if sign and not Path(value).exists() else ("", Path(value))
+        if not path.exists() or path.is_dir():
             raise click.BadParameter(f"there is no file {str(path)!r}")
         found.append((locale, path))
     return tuple(found)
@@ -99,26 +99,13 @@ def import_model(file: Path, recipe: str | None, as_json: bool, models: Path | N
       auricle models import voxceleb.onnx --recipe wespeaker
       auricle models import birds.onnx --sample-rate 32000 --features none --labels en=birds.txt
     """
-    from auricle.importing.onnx_import import import_onnx
+    from auricle.importing.file_import import import_file
     from auricle.importing.settings import ImportSettings
-    from auricle.importing.tflite_import import import_tflite
 
     settings = ImportSettings(**flags)
-    directory = models or default_models_dir()
-    if file.suffix == ".tflite":
-        _refuse(recipe=recipe, **{key: flags[key] for key in ("layout", "segment_length_s", "hop_s", "outputs")})
-        with _stages() as tell:
-            report = import_tflite(file, directory, settings, progress=tell)
-    else:
-        report = import_onnx(file, directory, settings, family=recipe)
+    with _stages() as tell:
+        report = import_file(file, models or default_models_dir(), settings, family=recipe, progress=tell)
     print_report(report, as_json=as_json)
-
-
-def _refuse(**flags: Any) -> None:
-    for name, value in flags.items():
-        if value:
-            shown = {"segment_length_s": "segment-length-s", "hop_s": "hop-s", "outputs": "output"}.get(name, name)
-            raise click.UsageError(f"--{shown} is for .onnx files; a .tflite file says this itself")
 
 
 @contextmanager

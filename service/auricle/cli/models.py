@@ -14,11 +14,13 @@ from auricle.cli.configuration import config_option
 from auricle.cli.connect import connected, local_client
 from auricle.cli.importing import TASKS, import_model
 from auricle.cli.output import plain, print_json, print_json_text, print_table, short_size, table, working
+from auricle.cli.paths import names_file
 from auricle.cli.places import default_models_dir
 from auricle.cli.pulling import pull
 from auricle.cli.settings import Connection, connection_options, json_option, models_option, typed
 from auricle.errors import InvalidArgumentError, NotFoundError
 from auricle.model.bundled import bundled_names
+from auricle.model.formats import is_tflite, refuse_tflite
 from auricle.model.place import files_of, remove_files
 
 if TYPE_CHECKING:
@@ -85,13 +87,9 @@ def show(name: str, version: str | None, tflite_json: bool, as_json: bool, **fla
     if tflite_json:
         _print_view(name)
         return
-    if name.endswith(_TFLITE):
-        raise click.UsageError(
-            f"{name} is to be imported first (auricle models import); --tflite-json shows its own metadata"
-        )
     with working("loading"):
         # A server has no files: one that the environment or the file names is not meant.
-        if name.endswith(_SUFFIX) and not (connection.server and typed("server")):
+        if names_file(name) and not (connection.server and typed("server")):
             with _alone(Path(name)) as directory, local_client(directory) as client:
                 info = client.model(Path(name).stem, version)
         else:
@@ -137,15 +135,21 @@ def remove(name: str, version: str | None, yes: bool, as_json: bool, models: Pat
 
 @contextmanager
 def _alone(path: Path) -> Iterator[Path]:
-    """A directory that holds one model file, with its sidecar."""
+    """A directory that holds one model file, with its sidecar and what holds its weights."""
+    from auricle.metadata.onnxfile import data_files
+
     if not path.is_file():
         raise FileNotFoundError(2, "no such file", str(path))
     if path.name.startswith("."):
         raise InvalidArgumentError(f"{path} begins with a dot, and hidden files are not looked at; rename it")
+    refuse_tflite(path)
     with tempfile.TemporaryDirectory(prefix="auricle-") as scratch:
-        for each in (path, path.with_suffix(".json")):
-            if each.is_file():
-                (Path(scratch) / each.name).symlink_to(each.resolve())
+        names = {path.name: f"{path.stem}{_SUFFIX}", f"{path.stem}.json": f"{path.stem}.json"}
+        for name, shown in (names | {each: each for each in data_files(path)}).items():
+            source, link = path.parent / name, Path(scratch) / shown
+            if source.is_file():
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(source.resolve())
         yield Path(scratch)
 
 
@@ -154,10 +158,10 @@ def _print_view(name: str) -> None:
     from auricle.importing.tflite import tflite_json as original_json
     from auricle.metadata import tflite_json
 
-    if name.endswith(_TFLITE):
+    if is_tflite(Path(name)) or name.lower().endswith(_TFLITE):
         print_json_text(original_json(Path(name)))
         return
-    if not name.endswith(_SUFFIX):
+    if not names_file(name):
         raise click.UsageError(f"--tflite-json shows a FILE, and {name!r} is a name; give the path of its {_SUFFIX}")
     print_json_text(tflite_json(name))
 

@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-__all__ = ["NonEmptyPath"]
+from auricle.model.formats import is_tflite
+
+__all__ = ["NonEmptyPath", "names_file"]
+
+MODEL_SUFFIXES = (".onnx", ".tflite")
+
+
+def names_file(text: str) -> bool:
+    """Whether NAME|FILE is a file: by its suffix, or as one that is there and is no bundle yet."""
+    return Path(text).suffix.lower() in MODEL_SUFFIXES or is_tflite(Path(text))
 
 
 class NonEmptyPath(click.Path):

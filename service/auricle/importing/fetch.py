@@ -9,10 +9,9 @@ from pathlib import Path
 from auricle.errors import BundleError, OptionError
 from auricle.importing import files
 from auricle.importing.download import Progress, download
-from auricle.importing.onnx_import import import_onnx
+from auricle.importing.file_import import import_file
 from auricle.importing.settings import ImportReport, ImportSettings
 from auricle.importing.sources import locate
-from auricle.importing.tflite_import import import_tflite
 
 __all__ = ["fetch"]
 
@@ -33,7 +32,7 @@ def fetch(
     What was downloaded stays in ``cache`` until it is imported, so that nothing is fetched twice.
 
     Args:
-        family: a recipe, as for `import_onnx`.
+        family: a recipe, as for `import_file`.
         sha256, endpoint: as for `locate`.
 
     Raises errors of `locate`, `download` and of the imports; those of an import say where the file lies.
@@ -43,14 +42,9 @@ def fetch(
     name = settings.name or files.slug(remote.model, otherwise="model")
     files.place_of(models_dir, name, replace=settings.replace)
     path = download(remote, cache, progress=progress)
-    settings = replace(settings, name=name)
+    known = replace(settings, name=name, fallback_license=remote.license)
     try:
-        if path.suffix == ".tflite":
-            report = import_tflite(path, models_dir, settings, progress=lambda stage: progress(stage, 0, None))
-        else:
-            progress("import", 0, None)
-            known = replace(settings, license=settings.license or remote.license)
-            report = import_onnx(path, models_dir, known, family=family)
+        report = import_file(path, models_dir, known, family=family, progress=lambda stage: progress(stage, 0, None))
     except (BundleError, OptionError) as error:
         raise type(error)(
             f"{error.message}; it is fetched: `auricle models import {path}` takes more options", field=error.field

@@ -15,12 +15,15 @@ from auricle.metadata.onnxfile import VIEW_KEY
 from auricle.metadata.view import ModelMetadata, pack_view
 from auricle.model.bundle import METADATA_KEY
 from auricle.model.calibration import parse_calibration_csv
+from auricle.model.labels import parse_label_lines
 from auricle.model.place import Place
 from auricle.model.scratch import scratch_directory
 
 __all__ = [
+    "Texts",
     "calibration",
     "label_names",
+    "labels_and_calibration",
     "labels_of",
     "place_of",
     "read",
@@ -29,6 +32,8 @@ __all__ = [
     "with_metadata",
     "workspace",
 ]
+
+Texts = tuple[list[tuple[str, str, str]], tuple[str, str] | None]
 
 # What a file that is only read cannot be the cause of.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -43,13 +48,8 @@ def text_of(raw: bytes, *, source: str) -> str:
 
 
 def label_names(text: str, *, classes: int | None, source: str) -> list[str]:
-    """One name a line, with one trailing newline or none.
-
-    Raises BundleError: an empty file, or as many names as ``classes``, where that is known, is not.
-    """
-    names = text.removesuffix("\n").split("\n")
-    if names == [""]:
-        raise BundleError(f"{source}: the label file is empty; write one name a line")
+    """As `parse_label_lines`. BundleError: also as many names as ``classes``, where that is known, are not there."""
+    names = list(parse_label_lines(text, source=source))
     if classes is not None and len(names) != classes:
         raise BundleError(f"{source}: {len(names)} labels for an output of {classes} classes; write one name a line")
     return names
@@ -65,6 +65,11 @@ def labels_of(given: Iterable[tuple[str, str, str]], *, classes: int | None) -> 
 def read(path: Path) -> tuple[str, str]:
     """A file's name and its text. BundleError: it is not UTF-8."""
     return path.name, text_of(path.read_bytes(), source=path.name)
+
+
+def labels_and_calibration(labels: Iterable[tuple[str, Path]], calibration: Path | None) -> Texts:
+    """Locale, source and text of each label file, and source and text of the calibration. BundleError: not UTF-8."""
+    return [(locale, *read(path)) for locale, path in labels], None if calibration is None else read(calibration)
 
 
 def calibration(

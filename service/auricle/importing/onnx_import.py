@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,18 @@ from auricle.frontend import FeatureSpec
 from auricle.importing import files
 from auricle.importing.recipes import Recipe, recipe, recognise
 from auricle.importing.settings import ImportReport, ImportSettings
+from auricle.importing.takeover import take_over
+from auricle.metadata.files import read_description
 from auricle.model.bundle import METADATA_KEY, TensorInfo, parse_bundle
+from auricle.model.formats import refuse_tflite
 
 __all__ = ["import_onnx"]
 
+# What is said of a file that is no bundle yet.
+OF_BARE_FILES = (
+    *("sample_rate_hz", "features", "layout", "segment_length_s", "hop_s", "outputs"),
+    *("labels", "calibration", "transformation", "default_score", "activation"),
+)
 # By rank; which of frames and bands comes first shows in the size of the axes.
 WAVEFORM_LAYOUTS = {1: "samples", 2: "batch,samples", 3: "batch,1,samples"}
 
@@ -27,16 +35,19 @@ WAVEFORM_LAYOUTS = {1: "samples", 2: "batch,samples", 3: "batch,1,samples"}
 def import_onnx(path: Path, models_dir: Path, settings: ImportSettings, *, family: str | None = None) -> ImportReport:
     """Writes the bundle ``NAME.onnx`` into ``models_dir``: the graph as it is, with metadata.
 
-    A file that is a bundle already is taken over as it is. ``family`` names a recipe; what ``settings`` say
-    wins over it. Where neither it nor the features are given, a recipe is known by its tensors' names.
+    A file that is a bundle already, by itself or by a sidecar, is taken over with what ``settings`` say of its name,
+    version, author and the like. ``family`` names a recipe; what ``settings`` say wins over it. Where neither it nor
+    the features are given, a recipe is known by its tensors' names.
 
     Raises:
         BundleError: no ONNX model, or one that does not fit what is said of it.
-        OptionError: something that nobody says, or a name that is taken.
+        OptionError: something that nobody says, a name that is taken, or an option that would have no effect.
     """
+    refuse_tflite(path)
+    settings.refuse("precision", "force", why="it is for .tflite files")
     session = Session(path, SessionSettings(threads=1))
-    own = session.metadata.get(METADATA_KEY)
-    called = path.stem if own is None else parse_bundle(own, where=path.name)[0].name
+    own, source = read_description(path, session.metadata.get(METADATA_KEY))
+    called = path.stem if own is None else _checked(own, source, settings, family)
     name = settings.name or files.slug(called, otherwise="model")
     place = files.place_of(models_dir, name, replace=settings.replace)
     notes: tuple[str, ...] = ()
@@ -47,9 +58,8 @@ def import_onnx(path: Path, models_dir: Path, settings: ImportSettings, *, famil
     with files.workspace(models_dir) as scratch:
         made = scratch / place.path.name
         if own is not None:
-            _refuse_options(path, settings, known)
-            shutil.copyfile(path, made)
-            notes += ("it is a bundle already and was taken over as it is",)
+            said = {"name": name, **settings.texts(), **({"task": settings.task} if settings.task else {})}
+            notes += take_over(path, made, json.loads(own), said=said, sidecar=source != path)
         else:
             made.write_bytes(_bundle_of(path, session, name, settings, known))
         graph = Graph(made, SessionSettings(threads=1))
@@ -69,12 +79,17 @@ def import_onnx(path: Path, models_dir: Path, settings: ImportSettings, *, famil
     )
 
 
-def _refuse_options(path: Path, settings: ImportSettings, known: Recipe | None) -> None:
-    if known or settings.sample_rate_hz or settings.features or settings.labels or settings.calibration:
-        raise OptionError(
-            f"{path.name} is a bundle already and says all this itself; import it without these options",
-            field="features",
-        )
+def _checked(own: str | bytes, source: Path, settings: ImportSettings, family: str | None) -> str:
+    """The name in a bundle's own description; what would contradict the rest of it is refused."""
+    why = f"{source.name} says this itself, as a bundle does"
+    if family is not None:
+        raise OptionError(f"--recipe: {why}; leave it out", field="recipe")
+    settings.refuse(*OF_BARE_FILES, why=why)
+    try:
+        return parse_bundle(own, where=source.name)[0].name
+    except BundleError as error:
+        hint = "" if source.suffix != ".json" else "; if it is about something else, move it from beside the model"
+        raise BundleError(error.message + hint) from error
 
 
 def _bundle_of(path: Path, session: Session, name: str, settings: ImportSettings, known: Recipe | None) -> bytes:
@@ -104,7 +119,7 @@ def _bundle_of(path: Path, session: Session, name: str, settings: ImportSettings
         "task": settings.task or (known.task if known else "audio-classification" if classifies else "audio-embedding"),
         "description": settings.description,
         "author": settings.author,
-        "license": settings.license,
+        "license": settings.license or settings.fallback_license,
         "audio": {"sample_rate_hz": rate_hz, "channels": 1},
         "features": {"preset": spec_name} if spec else None,
         "segment": _segment(where, source, axes, spec, rate_hz, settings, known),
@@ -206,6 +221,8 @@ def _heads(where: str, tensors: Sequence[TensorInfo], settings: ImportSettings) 
             f"{where}: a calibration belongs to a classification; give its labels, too", field="calibration"
         )
     scores = _scores(where, tensors, labels, [path.name for _, path in settings.labels], settings)
+    if scores is None:
+        settings.refuse("activation", why="no output is a classification (--labels, --task)")
     heads: list[dict[str, Any]] = []
     for tensor in tensors:
         name = files.slug(tensor.name, otherwise="output")

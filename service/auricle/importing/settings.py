@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +11,14 @@ from auricle.importing.convert import Precision
 from auricle.model.calibration import Transformation
 from auricle.model.heads import Activation
 
-__all__ = ["Difference", "ImportReport", "ImportSettings", "Task"]
+__all__ = ["TEXTS", "Difference", "ImportReport", "ImportSettings", "Task"]
 
 Task = Literal["speaker-embedding", "audio-embedding", "audio-classification"]
+
+# Settings that only describe, so that they can be said of any model.
+TEXTS = ("version", "description", "author", "license")
+# Settings whose flag has another name.
+FLAGS = {"sample_rate_hz": "sample-rate", "outputs": "output"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,7 @@ class ImportSettings:
         calibration: a score calibration file, with ``transformation`` and ``default_score``.
         activation: what makes scores of a classification output's values.
         task, description, author, license: for the bundle.
+        fallback_license: for the bundle, where neither ``license`` nor the file says.
     """
 
     name: str | None = None
@@ -57,6 +63,7 @@ class ImportSettings:
     description: str = ""
     author: str = ""
     license: str = ""
+    fallback_license: str = ""
 
     def __post_init__(self) -> None:
         for field in ("sample_rate_hz", "segment_length_s", "hop_s"):
@@ -65,6 +72,24 @@ class ImportSettings:
                 raise OptionError(f"{field} must be above 0, but is {value}", field=field)
         if self.name is not None and (not self.name or Path(self.name).name != self.name or self.name.startswith(".")):
             raise OptionError(f"name {self.name!r} must be usable as a file's name, without a path", field="name")
+        locales = [locale for locale, _ in self.labels]
+        for locale in locales:
+            if locales.count(locale) > 1:
+                which = f"of locale {locale!r}" if locale else "without a locale"
+                raise OptionError(f"--labels: there are two files {which}; keep one of them", field="labels")
+        if self.calibration is None:
+            self.refuse("transformation", "default_score", why="there is no --calibration that it would be of")
+
+    def texts(self) -> dict[str, str]:
+        """Those of ``TEXTS`` that are given."""
+        return {name: getattr(self, name) for name in TEXTS if getattr(self, name)}
+
+    def refuse(self, *names: str, why: str) -> None:
+        """Raises OptionError where one of these fields is set, which would have no effect."""
+        for field in fields(self):
+            if field.name in names and getattr(self, field.name) != field.default:
+                flag = FLAGS.get(field.name, field.name).replace("_", "-")
+                raise OptionError(f"--{flag}: {why}; leave it out", field=field.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ from auricle.metadata.view import (
     TensorMetadata,
     dump_view,
 )
+from auricle.model.formats import TFLITE_MARK, is_tflite
 
 __all__ = [
     "AssociatedFile",
@@ -38,7 +39,6 @@ __all__ = [
     "tflite_json",
 ]
 
-MODEL_MARK = b"TFL3"
 METADATA_NAME = "TFLITE_METADATA"
 DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
 STORED = {0: "<f4", 2: "<i4", 4: "<i8"}
@@ -122,9 +122,9 @@ def read_tflite(path: Path) -> TfliteModel:
     Raises BundleError: no TensorFlow Lite file, or one that is cut off or damaged.
     """
     data = path.read_bytes()
-    if data[4:8] != MODEL_MARK:
+    if not is_tflite(data):
         raise BundleError(
-            f"{path.name}: not a TensorFlow Lite model: bytes 4 to 8 are {data[4:8]!r} instead of {MODEL_MARK!r}"
+            f"{path.name}: not a TensorFlow Lite model: bytes 4 to 8 are {data[4:8]!r} instead of {TFLITE_MARK!r}"
         )
     try:
         return _model(path, root(data), data)

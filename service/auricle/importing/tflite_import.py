@@ -45,6 +45,7 @@ def import_tflite(
         OptionError: an option that does not go with the file; a name that is taken.
         UnavailableError: the extra [tflite] is not installed.
     """
+    settings.refuse("layout", "segment_length_s", "hop_s", "outputs", why="a .tflite file says this itself")
     model = read_tflite(path)
     rate_hz = _rate(model, settings)
     if settings.precision == "int8" and not model.quantized:
@@ -55,8 +56,12 @@ def import_tflite(
             field="features",
         )
     heads: list[dict[str, Any]] = []
+    # Once for all outputs: a pipe gives its text once.
+    given = files.labels_and_calibration(settings.labels, settings.calibration)
     for index in range(len(model.outputs)):
-        heads.append(_head(model, index, settings, taken=[head["name"] for head in heads]))
+        heads.append(_head(model, index, settings, given, taken=[head["name"] for head in heads]))
+    if all(head["kind"] != "classification" for head in heads):
+        settings.refuse("activation", "calibration", why="no output is a classification")
     name = settings.name or files.slug(path.stem, otherwise="model")
     place = files.place_of(models_dir, name, replace=settings.replace)
     need("tensorflow", "tf2onnx", "ai_edge_litert")
@@ -125,12 +130,14 @@ def _rate(model: TfliteModel, settings: ImportSettings) -> int:
     return rate_hz
 
 
-def _head(model: TfliteModel, index: int, settings: ImportSettings, *, taken: Sequence[str]) -> dict[str, Any]:
+def _head(
+    model: TfliteModel, index: int, settings: ImportSettings, given: files.Texts, *, taken: Sequence[str]
+) -> dict[str, Any]:
     """One output as the bundle's JSON has it; ``tensor`` is the head's name."""
     tensor = model.outputs[index]
     notes = model.metadata.outputs if model.metadata else ()
     note = notes[index] if notes else OutputNote(name="")
-    labels, calibration = _described(model, note, tensor, settings)
+    labels, calibration = _described(model, note, tensor, settings, given)
     classifies = bool(labels) or settings.task == "audio-classification"
     kind = "classification" if classifies else "embedding"
     single = len(model.outputs) == 1
@@ -146,21 +153,22 @@ def _head(model: TfliteModel, index: int, settings: ImportSettings, *, taken: Se
 
 
 def _described(
-    model: TfliteModel, note: OutputNote, tensor: TfliteTensor, settings: ImportSettings
+    model: TfliteModel, note: OutputNote, tensor: TfliteTensor, settings: ImportSettings, given: files.Texts
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     classes, where = int(np.prod(tensor.shape)), model.path.name
+    packed = [(each, f"{where}: {each.name}", model.files[each.name]) for each in note.files]
+    texts, table = given
+    texts = texts or [
+        (each.locale, source, files.text_of(raw, source=source))
+        for each, source, raw in packed
+        if each.kind == "labels"
+    ]
     if settings.labels or settings.calibration:
-        texts = [(locale, *files.read(path)) for locale, path in settings.labels]
-        table = files.read(settings.calibration) if settings.calibration else None
         transformation, default_score = str(settings.transformation), settings.default_score
     else:
-        packed = []
-        for each in note.files:
-            source = f"{where}: {each.name}"
-            packed.append((each, source, files.text_of(model.files[each.name], source=source)))
-        texts = [(each.locale, source, text) for each, source, text in packed if each.kind == "labels"]
-        tables = [(source, text) for each, source, text in packed if each.kind == "calibration"]
-        table = tables[0] if tables and note.transformation is not None else None
+        tables = [(source, raw) for each, source, raw in packed if each.kind == "calibration"]
+        known = tables and note.transformation is not None
+        table = (tables[0][0], files.text_of(tables[0][1], source=tables[0][0])) if known else None
         transformation, default_score = note.transformation or "IDENTITY", note.default_score
     labels = files.labels_of(texts, classes=classes)
     if table is None:
@@ -260,8 +268,7 @@ class _Work:
         settings, metadata = self.settings, self.model.metadata
         if metadata is None or settings.labels or settings.calibration or settings.sample_rate_hz:
             return None
-        said = {name: getattr(settings, name) for name in ("version", "description", "author", "license")}
-        return structs.replace(metadata.view, **{name: text for name, text in said.items() if text})
+        return structs.replace(metadata.view, **settings.texts())
 
     def _bundle(self, found: surgery.Frontend | None, *, embedding: bool) -> dict[str, Any]:
         settings, metadata = self.settings, self.model.metadata
@@ -278,7 +285,7 @@ class _Work:
             "task": settings.task or ("audio-classification" if classifies else "audio-embedding"),
             "description": settings.description or (metadata.description if metadata else ""),
             "author": settings.author or (metadata.author if metadata else ""),
-            "license": settings.license or (metadata.license if metadata else ""),
+            "license": settings.license or (metadata.license if metadata else "") or settings.fallback_license,
             "audio": {"sample_rate_hz": self.rate_hz, "channels": 1},
             "features": {"preset": found.preset} if found else None,
             "segment": {"length": length, "hop": max(1, length // 2), "unit": "frames" if found else "samples"},

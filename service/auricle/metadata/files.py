@@ -8,8 +8,23 @@ from pathlib import Path
 
 from auricle.errors import BundleError
 from auricle.model.calibration import Row, parse_calibration_csv
+from auricle.model.labels import parse_label_lines
 
-__all__ = ["parse_calibration", "parse_labels", "read_calibration", "read_file", "read_files", "read_labels"]
+__all__ = [
+    "parse_calibration",
+    "parse_labels",
+    "read_calibration",
+    "read_description",
+    "read_file",
+    "read_files",
+    "read_labels",
+]
+
+
+def read_description(path: Path, inside: str | None) -> tuple[str | bytes | None, Path]:
+    """A bundle's JSON and the file that it is in: the sidecar, where there is one, wins over what is ``inside``."""
+    sidecar = path.with_suffix(".json")
+    return (sidecar.read_bytes(), sidecar) if sidecar.is_file() else (inside, path)
 
 
 def read_file(path: str | PathLike[str]) -> bytes:
@@ -42,11 +57,11 @@ def read_calibration(path: str | PathLike[str]) -> tuple[Row | None, ...]:
 
 
 def parse_labels(content: bytes, *, source: str) -> tuple[str, ...]:
-    """One label a line, by class index; one newline at the end is allowed. ValueError: not UTF-8, or empty."""
-    text = _text(content, source).replace("\r\n", "\n").removesuffix("\n")
-    if not text:
-        raise ValueError(f"the label file {source} is empty; write one label a line, in the order of the classes")
-    return tuple(text.split("\n"))
+    """One label a line, see `parse_label_lines` of `auricle.model`. ValueError: not UTF-8, empty, or a blank label."""
+    try:
+        return parse_label_lines(_text(content, source), source=source)
+    except BundleError as error:
+        raise ValueError(error.message) from error
 
 
 def parse_calibration(content: bytes, *, source: str) -> tuple[Row | None, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from auricle.errors import BundleError
 from auricle.metadata.bundling import view_of
+from auricle.metadata.files import read_description
 from auricle.metadata.onnxfile import VIEW_KEY, OnnxFile
 from auricle.metadata.view import dump_view, parse_view
 from auricle.model.bundle import METADATA_KEY, parse_bundle
@@ -28,11 +29,10 @@ def tflite_json(path: str | PathLike[str]) -> str:
             return dump_view(parse_view(stored))
     except ValueError as error:
         raise BundleError(f"{file.name}: {error}") from error
-    sidecar = file.with_suffix(".json")
-    text = sidecar.read_text(encoding="utf-8") if sidecar.is_file() else model.property(METADATA_KEY)
+    text, source = read_description(file, model.property(METADATA_KEY))
     if text is None:
         raise BundleError(
-            f"{file.name}: no metadata: neither {METADATA_KEY!r} in the file nor {sidecar.name} beside it"
+            f"{file.name}: no metadata: neither {METADATA_KEY!r} in the file nor {file.stem}.json beside it"
         )
-    parse_bundle(text, where=file.name)
+    parse_bundle(text, where=source.name)
     return dump_view(view_of(json.loads(text), model.outputs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -9,7 +11,7 @@ from onnx import helper
 
 from auricle.model.bundle import METADATA_KEY, TensorInfo
 
-__all__ = ["VIEW_KEY", "OnnxFile"]
+__all__ = ["VIEW_KEY", "OnnxFile", "data_files"]
 
 # What the TensorFlow Lite schema says and a bundle does not: descriptions of tensors, names of files, ranges.
 VIEW_KEY = "auricle.tflite_metadata"
@@ -56,3 +58,24 @@ def _tensor(info: Any) -> TensorInfo:
         int(axis.dim_value) if axis.HasField("dim_value") and axis.dim_value > 0 else None for axis in kind.shape.dim
     )
     return TensorInfo(name=info.name, dtype=dtype, shape=shape)
+
+
+def data_files(path: Path) -> tuple[str, ...]:
+    """Files beside an ONNX file, or in folders there, that hold weights of it; none where it is no ONNX file."""
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except Exception:  # protobuf's decoders share no narrower base, and whoever loads it tells better
+        return ()
+    entries = (entry for tensor in _tensors(graph) for entry in tensor.external_data if entry.key == "location")
+    names = dict.fromkeys(entry.value for entry in entries)
+    # No runtime follows a name that leads out of the file's folder.
+    return tuple(name for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """The constants of a graph and of those inside its nodes."""
+    yield from graph.initializer
+    for attribute in (each for node in graph.node for each in node.attribute):
+        yield from [attribute.t, *attribute.tensors]
+        for inner in [attribute.g, *attribute.graphs]:
+            yield from _tensors(inner)

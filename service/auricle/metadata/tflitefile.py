@@ -12,11 +12,11 @@ import numpy as np
 
 from auricle.metadata.schema import ENUMS, MARK, TABLES, UNIONS, numbers
 from auricle.metadata.view import ModelMetadata
+from auricle.model.formats import TFLITE_MARK
 
 __all__ = ["MIN_PARSER_VERSION", "metadata_buffer", "with_metadata"]
 
 METADATA_NAME = "TFLITE_METADATA"
-FILE_MARK = b"TFL3"
 # Of the schema that first had AudioProperties.
 MIN_PARSER_VERSION = "1.3.0"
 # Vectors of numbers.
@@ -58,7 +58,7 @@ def with_metadata(model: bytes, view: ModelMetadata, files: Mapping[str, bytes])
     parsed.buffers = [_Aligned(each.data) for each in parsed.buffers]
     parsed.buffers[entry.buffer] = _Aligned(metadata_buffer(view))
     builder = flatbuffers.Builder(len(model) + 4096)
-    builder.Finish(parsed.Pack(builder), FILE_MARK)
+    builder.Finish(parsed.Pack(builder), TFLITE_MARK)
     packed = io.BytesIO(bytes(builder.Output()))
     if files:
         with zipfile.ZipFile(packed, "a") as archive:

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.errors import OptionError
+from auricle.errors import BundleError, OptionError
 
-__all__ = ["CategoryFilter", "LabelList", "Ranked", "display_names"]
+__all__ = ["CategoryFilter", "LabelList", "Ranked", "display_names", "parse_label_lines"]
 
 DEFAULT_LOCALE = "en"
 
@@ -35,6 +35,22 @@ def display_names(lists: Sequence[LabelList], locale: str) -> tuple[str, ...] | 
     """The names in ``locale`` (empty: "en"), or None where no list has it."""
     wanted = locale or DEFAULT_LOCALE
     return next((labels.names for labels in lists if labels.locale == wanted), None)
+
+
+def parse_label_lines(text: str, *, source: str) -> tuple[str, ...]:
+    """One name a line, by class index; blank lines at the end are none.
+
+    Raises BundleError: no name at all, or a blank line between names, which would be a class without one.
+    """
+    lines = text.replace("\r\n", "\n").split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise BundleError(f"{source}: the label file is empty; write one name a line, in the order of the classes")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            raise BundleError(f"{source}, line {number}: the name of class {number - 1} is empty; write one a line")
+    return tuple(lines)
 
 
 class CategoryFilter:

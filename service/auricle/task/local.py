@@ -19,6 +19,7 @@ from auricle.engine.options import Options
 from auricle.engine.plan import HeadPlan, default_grid, make_plan
 from auricle.engine.segments import SegmentGrid
 from auricle.errors import AudioError, AuricleError, BundleError, InternalError, OptionError
+from auricle.model.formats import refuse_tflite
 from auricle.model.heads import Head
 from auricle.model.labels import Ranked
 from auricle.model.vectors import l2_normalize, to_int8
@@ -159,6 +160,7 @@ def _load(options: BaseOptions) -> Graph:
         raise OptionError("use_coral: auricle runs on onnxruntime, not on an Edge TPU; leave it out", field="use_coral")
     settings = SessionSettings(threads=None if threads == -1 else threads)
     if options.file_content is not None:
+        refuse_tflite(options.file_content)
         with tempfile.TemporaryDirectory(prefix="auricle-") as scratch:
             path = Path(scratch) / "file_content.onnx"
             path.write_bytes(options.file_content)
@@ -168,4 +170,5 @@ def _load(options: BaseOptions) -> Graph:
     path = Path(options.file_name)
     if not path.is_file():
         raise BundleError(f"there is no model file {options.file_name}")
+    refuse_tflite(path)
     return Graph(path, settings)
