@@ -13,6 +13,7 @@ from msgspec import structs
 from auricle.errors import BundleError
 from auricle.metadata.bundling import bundle_of, heads_of, view_of
 from auricle.metadata.files import read_files
+from auricle.metadata.keys import check_keys
 from auricle.metadata.metadata_info import GeneralMd, InputAudioTensorMd, OutputMd
 from auricle.metadata.onnxfile import VIEW_KEY, OnnxFile
 from auricle.metadata.view import ModelMetadata, SubgraphMetadata, TensorMetadata, dump_view, pack_view, parse_view
@@ -43,7 +44,8 @@ class BaseWriter(ABC):
             and ``heads`` (see docs/bundle.md). None is right for a model that takes the waveform.
 
     Raises ValueError: no ONNX model, more inputs than one, metadata that does not follow the schema or fit the
-    model, or two files of one name that are not the same. Where it is about a file, the message names it.
+    model, a key in ``bundle`` that a bundle does not have, or two files of one name that are not the same. Where it is
+    about a file, the message names it.
     """
 
     default_kind: ClassVar[str] = "classification"
@@ -70,6 +72,7 @@ class BaseWriter(ABC):
         self._kinds = dict(head_kinds or {})
         there = self._model.property(METADATA_KEY)
         old: Mapping[str, Any] = {} if there is None else json.loads(there)
+        check_keys(bundle or {})
         self._base = {**old, **(bundle or {})}
         self._view = self._fitting(self._choose_view(metadata_buffer, old))
 
