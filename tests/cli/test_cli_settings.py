@@ -243,3 +243,22 @@ def test_health_tells_of_a_server_and_of_a_model(run: Any, address: str) -> None
     assert line == {"server": address, "model": "tones", "status": "SERVING"}
     ran = run("health", "--server", address, "--model", "nobody")
     assert (ran.code, ran.out) == (4, "")
+
+
+def options(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Option]]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            inner = command.get_command(click.Context(command), name)
+            assert inner is not None
+            yield from options(inner, (*path, name))
+    yield from ((path, each) for each in command.params if isinstance(each, click.Option))
+
+
+def test_the_help_of_an_option_tells_its_default_once() -> None:
+    context = click.Context(auricle)
+    told = {
+        (*path, option.name): (option.get_help_record(context) or ("", ""))[1].lower().count("default:")
+        for path, option in options(auricle)
+    }
+    assert told["serve", "bundled"] == told["serve", "grace_s"] == told["embed", "pooling"] == 1
+    assert {place: count for place, count in told.items() if count > 1} == {}

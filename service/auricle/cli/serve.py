@@ -39,7 +39,7 @@ _HELP: Mapping[str, str] = {
     "grace_s": "Seconds that calls in flight get after SIGTERM.",
     "keepalive_s": "Silence after which a connection is asked whether it is alive.",
     "workers": "Threads that decode and compute features (default: one a core).",
-    "watch": "Load, swap and drain models as files come, change and go.",
+    "watch": "Load, swap and drain models as files come, change and go (default: yes).",
     "port_file": "File that gets the bound port once the server serves.",
     "limit_content_bytes": "Size of one unary call's audio.",
     "limit_duration_s": "Length of one unary call's sound.",
@@ -107,10 +107,10 @@ def _flag(prefix: str, field: Field[Any], declared: Any) -> Callable[[F], F]:
     name = prefix + field.name
     flag = _SHORT.get(name, "--" + name.replace("_", "-"))
     text = _HELP[name]
-    if field.default is not MISSING and field.default not in (None, True):
-        text = f"{text[:-1]} (default: {field.default})."
     if declared is bool:
         return setting(f"{flag}/--no-{flag[2:]}", default=None, help=text)
+    if field.default not in (None, MISSING):
+        text = f"{text[:-1]} (default: {field.default})."
     inner, optional = _unwrapped(declared)
     kinds: Mapping[Any, Kind] = {
         int: click.INT,
