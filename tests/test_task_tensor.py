@@ -83,6 +83,12 @@ def test_integer_pcm_is_refused_instead_of_being_32768_times_too_loud() -> None:
         tensor(5).load_from_array(np.zeros(5, np.int16))
 
 
+def test_complex_values_are_refused_instead_of_losing_a_half() -> None:
+    for kind in (np.complex64, np.complex128):
+        with pytest.raises(ValueError, match=f"{np.dtype(kind)} values, but samples are real"):
+            tensor(5).load_from_array(np.zeros(5, kind))
+
+
 def test_clear_sets_zeros() -> None:
     sound = tensor(3)
     sound.load_from_array(np.ones(3))

@@ -29,6 +29,12 @@ from models import write_embedder
         (["embed", "{clip}", "--models", "/nonexistent"], 4, "auricle models pull voice"),
         (["embed", "{clip}", "--timeout-s", "1e-6"], 5, "time limit"),
         (["health", "--server", "127.0.0.1:1"], 5, "auricle serve"),
+        (["health", "--server", "localhost"], 2, "give HOST:PORT (an IPv6 address in brackets), not 'localhost'"),
+        (["health", "--server", "localhost:http"], 2, "give HOST:PORT"),
+        (["embed", "{clip}", "--server", "::1"], 2, "give HOST:PORT"),
+        (["health", "--server", "[::1]:1"], 5, "auricle serve"),
+        (["health", "--server", "dns:localhost:1"], 5, "auricle serve"),
+        (["health", "--server", "unix:/nonexistent"], 5, "auricle serve"),
         (["embed"], 2, "Missing argument"),
         (["embed", "{clip}", "--pooling", "median"], 2, "median"),
         (["sing"], 2, "No such command"),
@@ -65,6 +71,15 @@ def test_a_failure_is_one_line_and_debug_has_the_trace(run: Any, embedders: Path
     assert "Traceback" in traced.err
     assert traced.err.splitlines()[-1] == plain.err.splitlines()[-1]
     assert traced.code == plain.code
+
+
+def test_advice_is_of_the_command_line(run: Any, tmp_path: Path, embedders: Path) -> None:
+    (tmp_path / "notes.wav").write_text("no sound at all")
+    ran = run("embed", tmp_path / "notes.wav", "--models", embedders, "--json")
+    assert ran.code == 3
+    for text in (ran.err, ran.lines[0]["error"]["message"]):
+        assert "audio.pcm" not in text
+        assert text.rstrip().endswith("`auricle stream - --sample-rate HZ` takes raw samples from a pipe")
 
 
 def test_a_fault_of_ours_is_code_70(run: Any, monkeypatch: Any, embedders: Path, clips: list[Path]) -> None:

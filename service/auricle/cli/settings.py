@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from auricle.cli.paths import NonEmptyPath
 from auricle.cli.ranges import NumberRange
 
 __all__ = ["Connection", "connection_options", "json_option", "model_options", "models_option", "setting", "typed"]
+
+# Or a target under a scheme of gRPC's, such as unix:PATH and dns://AUTHORITY/HOST:PORT.
+_ADDRESS = re.compile(r"unix(-abstract)?:.+|\w+:/.+|(\w+:)?(\[[^]]+\]|[^:/\s]+):-?\d+")
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -58,6 +62,13 @@ def setting(*flags: str, help: str, **attributes: Any) -> Decorator[Any]:  # noq
     return click.option(*flags, envvar=variable, help=f"{help}  [{variable}]", **attributes)
 
 
+def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """The address itself. BadParameter: without a port gRPC would ask at one of its own choice."""
+    if value is not None and not _ADDRESS.fullmatch(value):
+        raise click.BadParameter(f"give HOST:PORT (an IPv6 address in brackets), not {value!r}")
+    return value
+
+
 def _stacked(*decorators: Callable[[Any], Any]) -> Decorator[Any]:
     def apply(command: F) -> F:
         for decorator in reversed(decorators):
@@ -84,7 +95,12 @@ def connection_options(command: F) -> F:
     """Adds the flags of `Connection`."""
     file = NonEmptyPath(dir_okay=False)
     decorator: Decorator[F] = _stacked(
-        setting("--server", metavar="HOST:PORT", help="Use this server instead of an engine in this process."),
+        setting(
+            "--server",
+            metavar="HOST:PORT",
+            callback=_address,
+            help="Use this server instead of an engine in this process.",
+        ),
         models_option,
         setting(
             "--timeout-s",

@@ -106,7 +106,8 @@ class TensorAudio:
         Args:
             src: samples (n, channels), or (n,) of one channel, floats with a full scale of 1.0.
 
-        Raises ValueError that names both values: another number of channels, a range outside ``src``, integer PCM.
+        Raises ValueError that names both values: another number of channels, a range outside ``src``, integer PCM,
+        complex numbers.
         """
         samples = self._checked(src)
         count = len(samples)
@@ -150,6 +151,8 @@ class TensorAudio:
                 f"the array holds {samples.dtype} samples; make them floats with a full scale of 1.0, "
                 "e.g. int16 / 32768"
             )
+        if samples.dtype.kind == "c":
+            raise ValueError(f"the array holds {samples.dtype} values, but samples are real; take .real, or abs()")
         if samples.ndim == 1:
             samples = samples[:, np.newaxis]
         channels = self._format.channels
