@@ -210,7 +210,8 @@ class Api:
             except Exception as error:  # carried to the writer, which ends the stream with it
                 await queue.put(error)
 
-        reader = messages.reader = asyncio.create_task(read())
+        reader = asyncio.create_task(read())
+        messages.hand_to(reader)
         try:
             while (item := await queue.get()) is not None:
                 if isinstance(item, BaseException):

@@ -1,4 +1,4 @@
-"""Calls in flight: what each raises becomes its status, and what outlives the grace period ends."""
+"""Calls in flight: what each raises becomes its status; what outlives the grace period, or goes unread, ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import grpc
 from grpc_status import rpc_status
 
-from auricle.errors import BusyError, UnavailableError
+from auricle.errors import BusyError, IdleError, UnavailableError
+from auricle.serve.patience import Patience
 from auricle.serve.status import to_status
 
 __all__ = ["QUIET_S", "Calls"]
@@ -21,12 +22,20 @@ T = TypeVar("T")
 QUIET_S = 0.1
 LINGER_S = 1.0
 REFUSALS_KEPT = 1024
+# A reply may go untaken for so many times what a stream may be silent: who reads is often slower than who sends.
+UNTAKEN_IDLES = 5
 
 
 class Calls:
-    """The calls of one server."""
+    """The calls of one server.
 
-    def __init__(self) -> None:
+    Args:
+        idle_s: seconds that a stream may be silent; with ``UNTAKEN_IDLES`` of them it is ended where its client takes
+            no reply. None waits for ever.
+    """
+
+    def __init__(self, idle_s: float | None) -> None:
+        self._untaken_s = None if idle_s is None else UNTAKEN_IDLES * idle_s
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refusals: dict[tuple[str, float | None], grpc.Status] = {}
         self._ended = False
@@ -84,12 +93,26 @@ class Calls:
         raise AssertionError("abort returned")
 
     async def many(self, context: grpc.aio.ServicerContext[Any, Any], answers: AsyncGenerator[Any, None]) -> None:
-        """Writes a stream's answers as they come; a client that reads slowly slows the stream."""
+        """Writes a stream's answers as they come; a client that reads slowly slows the stream.
+
+        One that takes no answer for long ends it. Its place is free then, while the status waits with the answer.
+        """
         task = self._begin()
         try:
             async with aclosing(answers):
-                async for answer in answers:
-                    await context.write(answer)
+                with Patience(self._untaken_s) as patience:
+                    async for answer in answers:
+                        patience.begin()
+                        try:
+                            await context.write(answer)
+                        except asyncio.CancelledError:
+                            if patience.ran_out():
+                                raise IdleError(
+                                    f"no reply was taken for {self._untaken_s:g} s, {UNTAKEN_IDLES} times the limit "
+                                    "idle_s; read while you send"
+                                ) from None
+                            raise
+                        patience.end()
         except (Exception, asyncio.CancelledError) as error:
             await self._abort(context, error)
         finally:

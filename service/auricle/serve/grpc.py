@@ -188,7 +188,7 @@ class GrpcServer:
     """Serves an Api. ``start`` binds and listens; ``stop`` drains."""
 
     def __init__(self, api: Api, admission: Admission, settings: ServerSettings) -> None:
-        self._calls = Calls()
+        self._calls = Calls(settings.limits.idle_s)
         self._settings = settings
         self._health = _Health()
         self._models: set[str] = set()
