@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import grpc
 import numpy as np
 import pytest
 
 from auricle import errors
-from auricle.client import AsyncClient, Client, Pcm, Ready, RetryPolicy, SegmentResult
+from auricle.client import AsyncClient, Client, Pcm, Ready, RetryPolicy, SegmentResult, sync
+from auricle.client.transport import grpc_calls
 from client_server import RATE_HZ, SEGMENT, Toy, info, serving, status
 
 SOUND = Pcm(np.arange(SEGMENT, dtype=np.int16), RATE_HZ)
@@ -30,6 +33,30 @@ class Watched(Toy):
     def StreamEmbed(self, requests, context):  # noqa: N802
         context.add_callback(self.ended.set)
         yield from super().StreamEmbed(requests, context)
+
+
+class Held(Toy):
+    """Answers a unary call once it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def Embed(self, request, context):  # noqa: N802
+        self.begun.set()
+        self.let_go.wait(PATIENCE_S)
+        return super().Embed(request, context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Between(RetryPolicy):
+    """Has something done between two attempts."""
+
+    act: Callable[[], object]
+
+    def delay_s(self, error, attempt, chance=None):
+        self.act()
+        return 0.0
 
 
 def endless():
@@ -76,6 +103,88 @@ def test_a_closed_client_says_so():
         client.close()
         with pytest.raises(errors.UnavailableError, match="closed"):
             client.embed(SOUND)
+
+
+def test_a_client_that_is_closed_between_two_attempts_says_so():
+    client = Client(NOBODY, retry=Between(act=lambda: client.close()))
+    with pytest.raises(errors.UnavailableError, match="closed"):
+        client.embed(SOUND)
+
+
+async def test_an_async_client_that_is_closed_between_two_attempts_says_so():
+    closing = []
+    client = AsyncClient(NOBODY, retry=Between(act=lambda: closing.append(asyncio.ensure_future(client.close()))))
+    with pytest.raises(errors.UnavailableError, match="closed"):
+        await client.embed(SOUND)
+    await asyncio.gather(*closing)
+
+
+@pytest.mark.parametrize("method", ["embed", "stream_embed"])
+def test_a_client_that_is_closed_just_before_the_call_says_so(monkeypatch, method):
+    client = Client(NOBODY)
+
+    def closing_first(call):
+        def invoke(sent, timeout):
+            client.close()
+            return call(sent, timeout=timeout)
+
+        return invoke
+
+    monkeypatch.setattr(
+        sync, "grpc_calls", lambda channel: {name: closing_first(call) for name, call in grpc_calls(channel).items()}
+    )
+    with pytest.raises(errors.UnavailableError, match="closed"):
+        list(getattr(client, method)(SOUND))
+
+
+def test_closing_a_client_ends_a_call_in_flight():
+    held = Held()
+    with serving(held) as port, ThreadPoolExecutor(1) as pool:
+        client = Client(f"127.0.0.1:{port}")
+        call = pool.submit(client.embed, SOUND)
+        assert held.begun.wait(PATIENCE_S)
+        client.close()
+        with pytest.raises(errors.CancelledError):
+            call.result(PATIENCE_S)
+        held.let_go.set()
+
+
+async def test_closing_an_async_client_ends_a_call_in_flight_and_cancels_no_task():
+    held = Held()
+    with serving(held) as port:
+        client = AsyncClient(f"127.0.0.1:{port}")
+        call = asyncio.create_task(client.embed(SOUND))
+        assert await asyncio.to_thread(held.begun.wait, PATIENCE_S)
+        await client.close()
+        with pytest.raises(errors.CancelledError, match="closed before"):
+            await call
+        assert not call.cancelled()
+        held.let_go.set()
+
+
+@pytest.mark.parametrize("reading", [True, False])
+async def test_closing_an_async_client_ends_a_stream_and_cancels_no_task(reading):
+    begun, closed = asyncio.Event(), asyncio.Event()
+
+    async def silent():
+        yield bytes(100)
+        await closed.wait()
+
+    async def listen(client):
+        async for _ in client.stream_embed(silent(), sample_rate_hz=8000):
+            begun.set()
+            if not reading:
+                await closed.wait()
+
+    with serving(Toy()) as port:
+        client = AsyncClient(f"127.0.0.1:{port}")
+        task = asyncio.create_task(listen(client))
+        await begun.wait()
+        await client.close()
+        closed.set()
+        with pytest.raises(errors.CancelledError):
+            await task
+        assert not task.cancelled()
 
 
 def test_closing_a_stream_early_cancels_it_on_the_server():

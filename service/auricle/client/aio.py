@@ -22,7 +22,7 @@ from auricle.client.retries import RetryPolicy, TimeLimit, finite_s
 from auricle.client.sources import in_loop
 from auricle.client.streams import AnyChunks, open_chunks
 from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, check_target, grpc_calls
-from auricle.errors import UnavailableError
+from auricle.errors import CancelledError, UnavailableError
 
 __all__ = ["AsyncClient"]
 
@@ -169,10 +169,15 @@ class AsyncClient:
         return await asyncio.to_thread(step.run)
 
     async def _unary(self, step: Unary, limit: TimeLimit) -> object:
-        call, attempt = self._call(step.method), 1
+        attempt = 1
         while True:
+            # Looked up each time: the client may have been closed in the pause.
+            call = self._call(step.method)
             try:
                 return await call(step.request, timeout=limit.left_s)
+            except asyncio.CancelledError:
+                self._check_cancelled()
+                raise
             except grpc.RpcError as failure:
                 error, cause = from_rpc_error(failure, target=self._target, timeout_s=limit.limit_s), failure
             delay_s = self._retry.delay_s(error, attempt) if self._retry else None
@@ -223,6 +228,7 @@ class AsyncClient:
             # Our own cancel and the task's look alike from here.
             if own_failure:
                 raise own_failure[0] from None
+            self._check_cancelled()
             raise
         except grpc.RpcError as failure:
             told = await outcome.of(failure)
@@ -231,6 +237,12 @@ class AsyncClient:
             replying.cancel()
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
+
+    def _check_cancelled(self) -> None:
+        """Raises CancelledError of the tree where a call was cancelled by ``close`` and its task by nobody."""
+        task = asyncio.current_task()
+        if self._closed and not (task and task.cancelling()):
+            raise CancelledError("the client was closed before the call ended") from None
 
     def _call(self, method: str) -> Callable[..., Any]:
         if self._closed:

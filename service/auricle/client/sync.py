@@ -201,10 +201,12 @@ class Client:
         return step.run()
 
     def _unary(self, step: Unary, limit: TimeLimit) -> object:
-        call, attempt = self._call(step.method), 1
+        attempt = 1
         while True:
+            # Looked up each time: the client may have been closed in the pause.
+            call = self._call(step.method)
             try:
-                return call(step.request, timeout=limit.left_s)
+                return self._invoke(call, step.request, limit.left_s)
             except grpc.RpcError as failure:
                 error, cause = from_rpc_error(failure, target=self._target, timeout_s=limit.limit_s), failure
             except AuricleError as failure:
@@ -229,7 +231,7 @@ class Client:
                 yield from call.following(chunk)
 
         # gRPC reads them in a thread of its own, where it ends the call for an Exception and nothing else.
-        replying = self._call(call.method)(carried(requests(), own_failure), timeout=limit_s)
+        replying = self._invoke(self._call(call.method), carried(requests(), own_failure), limit_s)
         try:
             for response in replying:
                 event = replies.stream_event(response)
@@ -246,10 +248,19 @@ class Client:
             if stop is not None:
                 stop()
 
+    def _invoke(self, call: Callable[..., Any], sent: Message | Iterator[Message], timeout_s: float | None) -> Any:
+        try:
+            return call(sent, timeout=timeout_s)
+        except ValueError:
+            # gRPC's word where another thread has closed the channel since.
+            if self._closed:
+                raise _closed() from None
+            raise
+
     def _call(self, method: str) -> Callable[..., Any]:
         with self._lock:
             if self._closed:
-                raise UnavailableError("this client is closed; make another")
+                raise _closed()
             if self._transport is not None:
                 return _call_of(self._transport, method)
             if self._calls is None:
@@ -262,6 +273,10 @@ class Client:
             return grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS)
         settings = (*CHANNEL_OPTIONS, *self._tls.channel_options)
         return grpc.secure_channel(self._target, self._tls.credentials(), options=settings)
+
+
+def _closed() -> UnavailableError:
+    return UnavailableError("this client is closed; make another")
 
 
 def _call_of(transport: Transport, method: str) -> Callable[..., Any]:
