@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +81,16 @@ def test_nobody_at_the_address_is_unavailable_with_a_hint():
     assert NOBODY in caught.value.message
     with Client(NOBODY) as client, pytest.raises(errors.UnavailableError):
         list(client.stream_embed([b""], sample_rate_hz=8000))
+
+
+def test_a_server_that_is_slow_to_answer_the_connection_is_waited_for():
+    # It accepts and says nothing, for longer than a handshake takes over any line.
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        Client(f"127.0.0.1:{mute.getsockname()[1]}") as client,
+        pytest.raises(errors.DeadlineError),
+    ):
+        list(client.stream_embed([b""], sample_rate_hz=8000, timeout_s=0.5))
 
 
 def test_nothing_is_sent_before_the_first_call():

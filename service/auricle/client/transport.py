@@ -33,8 +33,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", 20_000),
     # gRPC's own start of 1 s between connection attempts would outlast the retries of a short call.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5_000),
+    # For all its name it bounds how long an attempt may take: some round trips, with TLS and over a slow line more.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
 )
 
 
