@@ -17,9 +17,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from auricle.config import ServerSettings
-from auricle.errors import ProtocolError, UnavailableError
+from auricle.errors import AuricleError, UnavailableError
 from auricle.serve.admission import Admission, client_of
 from auricle.serve.api import Api
+from auricle.serve.arrivals import Arrivals
 from auricle.serve.calls import QUIET_S, Calls
 from auricle.serve.payload import MessageT, RequestT, Sent, parse, parse_whole
 from auricle.serve.reads import Reads, Share
@@ -66,10 +67,11 @@ class _AudioService(grpc.GenericRpcHandler):
     any, and without an exception, whose traceback would keep the call alive until the next collection.
     """
 
-    def __init__(self, api: Api, admission: Admission, calls: Calls) -> None:
+    def __init__(self, api: Api, admission: Admission, calls: Calls, arrivals: Arrivals) -> None:
         self._api = api
         self._admission = admission
         self._calls = calls
+        self._arrivals = arrivals
         self._reads = Reads()
         self._loop = asyncio.get_running_loop()
         unary, stream = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
@@ -100,12 +102,14 @@ class _AudioService(grpc.GenericRpcHandler):
 
     async def embed(self, _: Any, context: Any) -> bytes:
         with await self._reads.turn() as share:
-            answer = self._unary(await context.read(), context, share, pb.EmbedRequest, self._api.embed_wire)
+            message = await self._arrivals.message(context)
+            answer = self._unary(message, context, share, pb.EmbedRequest, self._api.embed_wire)
             return await self._calls.one(context, answer)
 
     async def classify(self, _: Any, context: Any) -> bytes:
         with await self._reads.turn() as share:
-            answer = self._unary(await context.read(), context, share, pb.ClassifyRequest, self._api.classify_wire)
+            message = await self._arrivals.message(context)
+            answer = self._unary(message, context, share, pb.ClassifyRequest, self._api.classify_wire)
             return await self._calls.one(context, answer)
 
     async def stream_embed(self, _: Any, context: Any) -> None:
@@ -116,15 +120,15 @@ class _AudioService(grpc.GenericRpcHandler):
 
     async def _unary(
         self,
-        message: Any,
+        message: bytes | AuricleError,
         context: Any,
         share: Share,
         kind: type[RequestT],
         answer: Callable[[RequestT, Sent | None, float], Awaitable[T]],
     ) -> T:
         # A call takes no place before its message is there: those that send none would fill the server.
-        if message is grpc.aio.EOF:
-            raise ProtocolError("the call ended before its request; send one message")
+        if isinstance(message, AuricleError):
+            raise message
         with self._admission.call(client_of(context.peer())):
             share.came(len(message))
             request, sent = parse(kind, message)
@@ -193,8 +197,8 @@ class GrpcServer:
         self._health = _Health()
         self._models: set[str] = set()
         self._server = grpc.aio.server(options=options(settings))
-        audio_service, model_service = _AudioService(api, admission, self._calls), _ModelService(api, self._calls)
-        self._server.add_generic_rpc_handlers((audio_service, model_service.handler))
+        audio_service = _AudioService(api, admission, self._calls, Arrivals(settings.limits.idle_s))
+        self._server.add_generic_rpc_handlers((audio_service, _ModelService(api, self._calls).handler))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (AUDIO_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME, REFLECTION_V1)
         _add_reflection(self._server, names)
