@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from auricle.errors import AudioError
 
-__all__ = ["check_whole", "truncated"]
+__all__ = ["check_whole", "truncated", "without_tag"]
 
 # Writers that cannot seek back leave a size near 2^31 or 2^32 in the header, or 2^63 or 2^64.
 _UNKNOWN_SIZE = 0x7FFF_0000
@@ -34,6 +34,7 @@ _OGG_FIRST = re.compile(rb"OggS\0[\2\3\6\7]")
 _OGG_LATER = re.compile(rb"OggS\0[\0\1\4\5]")
 _OGG_MARK_BYTES = 6
 _BLOCK_BYTES = 1 << 20
+_ID3V1_BYTES = 128
 
 
 def check_whole(stream: BinaryIO, name: str, *, field: str | None = None) -> None:
@@ -62,6 +63,34 @@ def check_whole(stream: BinaryIO, name: str, *, field: str | None = None) -> Non
 def truncated(name: str, how: str, *, field: str | None = None) -> AudioError:
     """What a file that was cut off is refused with."""
     return AudioError(f"{name} is truncated: {how}", field=field, reason="AUDIO_TRUNCATED")
+
+
+def without_tag(stream: BinaryIO) -> BinaryIO | _Beginning:
+    """A file from its start; a FLAC without the ID3v1 tag that some tools append, which no decoder of FLAC knows."""
+    stream.seek(0)
+    head, size = stream.read(4), stream.seek(0, 2) - _ID3V1_BYTES
+    if head == b"fLaC" and size > 0:
+        stream.seek(size)
+        if stream.read(3) == b"TAG":
+            stream.seek(0)
+            return _Beginning(stream, size)
+    stream.seek(0)
+    return stream
+
+
+class _Beginning:
+    """The first so many bytes of a file, as far as libsndfile asks."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        self._size = size
+        self.tell = stream.tell
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(self._size + offset) if whence == 2 else self._stream.seek(offset, whence)
+
+    def read(self, size: int) -> bytes:
+        return self._stream.read(min(size, max(0, self._size - self.tell())))
 
 
 def _cut_off(stream: BinaryIO, head: bytes) -> str:

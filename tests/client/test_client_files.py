@@ -84,6 +84,23 @@ def test_what_follows_the_last_page_of_an_ogg_does_no_harm(tmp_path, subtype):
     assert len(streamed(path)) == 4 * 60_000
 
 
+# The longer is a whole number of blocks, so that no read goes over its end.
+@pytest.mark.parametrize("frames", [60_000, 131_072])
+def test_a_tag_after_a_flac_does_no_harm(tmp_path, frames):
+    path, sound = tmp_path / "clip.flac", np.resize(noise(), frames)
+    soundfile.write(path, sound, 16000)
+    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+    np.testing.assert_array_equal(np.frombuffer(streamed(path), "<i2"), sound)
+
+
+def test_what_follows_a_flac_and_is_no_tag_is_refused(tmp_path):
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, noise(), 16000)
+    path.write_bytes(path.read_bytes() + b"NOT" + bytes(125))
+    with pytest.raises(errors.AudioError):
+        streamed(path)
+
+
 def test_an_ogg_that_goes_on_after_its_end_is_no_clip(tmp_path):
     first, path = ogg("VORBIS"), tmp_path / "chained.ogg"
     path.write_bytes(first + ogg("VORBIS"))

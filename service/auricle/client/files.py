@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from auricle.client.options import Encoding, wire_format
-from auricle.containers import check_whole, truncated
+from auricle.containers import check_whole, truncated, without_tag
 from auricle.errors import AudioError
 from auricle.v1 import auricle_pb2 as pb
 
@@ -48,7 +48,7 @@ def open_file(source: Callable[[], BinaryIO], name: str) -> Long:
 
     with source() as stream:
         try:
-            with soundfile.SoundFile(stream) as header:
+            with soundfile.SoundFile(without_tag(stream)) as header:
                 rate_hz, channels, frames = header.samplerate, header.channels, header.frames
                 encoding: Encoding = "s16le" if header.subtype in _INT16_SUBTYPES else "f32le"
         except soundfile.LibsndfileError as error:
@@ -58,8 +58,7 @@ def open_file(source: Callable[[], BinaryIO], name: str) -> Long:
     def chunks() -> Iterator[bytes]:
         with source() as stream:
             check_whole(stream, name)
-            stream.seek(0)
-            with soundfile.SoundFile(stream) as opened:
+            with soundfile.SoundFile(without_tag(stream)) as opened:
                 yield from _decoded(opened, encoding, name, soundfile.LibsndfileError)
 
     wire = wire_format(rate_hz, channels, encoding)

@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from auricle.config import Limits
-from auricle.containers import check_whole, truncated
+from auricle.containers import check_whole, truncated, without_tag
 from auricle.engine.wav import find_samples
 from auricle.errors import AudioError, LimitError
 from auricle.frontend import PCM_BYTES
@@ -29,7 +29,6 @@ INT16_SUBTYPES = frozenset({"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"})
 UNKNOWN_FRAMES = 1 << 62
 # A larger file may take milliseconds to open: some decoders search it to its end.
 SMALL_BYTES = 32768
-ID3V1_BYTES = 128
 FORMATS = "WAV, FLAC, OGG Vorbis or Opus, MP3 or AIFF"
 
 
@@ -114,11 +113,10 @@ def open_content(content: Buffer, limits: Limits) -> Sound:
     stored = _open_stored(content, limits)
     if stored is not None:
         return stored
-    stream = _Content(_without_tag(bytes(content)))
+    stream = _Content(content)
     check_whole(stream, "audio.content", field="audio.content")
-    stream.seek(0)
     try:
-        file = soundfile.SoundFile(stream)
+        file = soundfile.SoundFile(without_tag(stream))
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"audio.content cannot be read as {FORMATS}: {_reason(error)} It begins with {bytes(content[:8])!r}; "
@@ -178,12 +176,6 @@ def _decoded_blocks(file: soundfile.SoundFile, sound_format: SoundFormat, limits
         if frames < file.frames < UNKNOWN_FRAMES:
             how = f"its header promises {file.frames} sample frames, {frames} are there"
             raise truncated("audio.content", how, field="audio.content")
-
-
-def _without_tag(content: bytes) -> bytes:
-    """The content of a FLAC without the ID3v1 tag that some tools append, which no decoder of FLAC knows."""
-    tagged = content[:4] == b"fLaC" and content[-ID3V1_BYTES:].startswith(b"TAG")
-    return content[:-ID3V1_BYTES] if tagged else content
 
 
 def _check_content(size: int, limits: Limits, field: str) -> None:
