@@ -56,6 +56,9 @@ class Entry:
     since: float = field(default_factory=time.monotonic)
 
 
+Result = tuple[Entry, Outcome | AuricleError]
+
+
 def choose(turns: Iterable[Sequence[Entry]], settings: BatchSettings, now: float) -> tuple[list[Entry], list[Entry]]:
     """Picks what runs next: (taken, dropped). Pure: it changes nothing and looks at no clock.
 
@@ -167,10 +170,7 @@ class Batcher:
                 self._gather()
                 taken, dropped = choose(self._queues.values(), self._settings, time.monotonic())
                 self._remove(taken, dropped)
-            late = DeadlineError("the deadline passed while the segment waited for the model")
-            results: list[tuple[Entry, Outcome | AuricleError]] = [(entry, late) for entry in dropped]
-            if taken:
-                results += self._run_batch(taken)
+            results = self._results(taken, dropped)
             try:
                 self._loop.call_soon_threadsafe(self._settle, results)
             except RuntimeError:  # the loop is gone, and with it everyone who could be told
@@ -190,8 +190,7 @@ class Batcher:
         """Takes entries off their queues; callers that were served go to the back."""
         gone = {id(entry) for entry in (*taken, *dropped)}
         self._count -= len(gone)
-        left = len(gone)
-        changed = []
+        left, changed = len(gone), []
         for caller, queue in self._queues.items():
             if not left:
                 break
@@ -207,7 +206,11 @@ class Batcher:
             else:
                 del self._queues[caller]
 
-    def _run_batch(self, entries: Sequence[Entry]) -> list[tuple[Entry, Outcome | AuricleError]]:
+    def _results(self, taken: Sequence[Entry], dropped: Sequence[Entry]) -> list[Result]:
+        late = DeadlineError("the deadline passed while the segment waited for the model")
+        return [(entry, late) for entry in dropped] + (self._run_batch(taken) if taken else [])
+
+    def _run_batch(self, entries: Sequence[Entry]) -> list[Result]:
         begun = time.monotonic()
         outputs = tuple(dict.fromkeys(name for entry in entries for name in entry.outputs))
         try:
@@ -219,30 +222,28 @@ class Batcher:
             self._tell(error, len(entries))
             if len(entries) == 1:
                 return [(entries[0], InternalError("the model failed on this segment"))]
-            # One bad segment must not fail its batch-mates: each runs once more, alone.
-            return [result for entry in entries for result in self._run_batch([entry])]
+            # One bad segment must not fail its batch-mates: each runs once more, alone, if it is wanted still.
+            alone = (choose([[entry]], self._settings, time.monotonic()) for entry in entries)
+            return [result for each in alone for result in self._results(*each)]
         run_s = time.monotonic() - begun
-        self._tell(None, len(entries))
+        finite = [not suspect or all(np.isfinite(values).all() for values in own.values()) for own in answers]
+        self._tell(None if any(finite) else ArithmeticError("non-finite values for every segment"), len(entries))
         self._pace_s += 0.2 * (run_s / len(entries) - self._pace_s)
-        number = next(self._numbers)
-        results: list[tuple[Entry, Outcome | AuricleError]] = []
-        for entry, own in zip(entries, answers, strict=True):
-            if suspect and not all(np.isfinite(values).all() for values in own.values()):
-                results.append((entry, InternalError("the model gave a non-finite value for this segment")))
-            else:
-                results.append((entry, Outcome(own, number, begun - entry.since, run_s)))
-        return results
+        number, broken = next(self._numbers), InternalError("the model gave a non-finite value for this segment")
+        return [
+            (entry, Outcome(own, number, begun - entry.since, run_s) if good else broken)
+            for entry, own, good in zip(entries, answers, finite, strict=True)
+        ]
 
     def _tell(self, error: Exception | None, segments: int) -> None:
         with contextlib.suppress(Exception):  # a listener's own fault must not end the thread
             self._on_run(error, segments)
 
     @staticmethod
-    def _settle(results: Iterable[tuple[Entry, Outcome | AuricleError]]) -> None:
+    def _settle(results: Iterable[Result]) -> None:
         for entry, result in results:
-            if entry.future.done():
-                continue
-            if isinstance(result, Outcome):
-                entry.future.set_result(result)
-            else:
-                entry.future.set_exception(result)
+            if not entry.future.done():
+                if isinstance(result, Outcome):
+                    entry.future.set_result(result)
+                else:
+                    entry.future.set_exception(result)

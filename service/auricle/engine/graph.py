@@ -96,7 +96,11 @@ class Graph:
     def _infer(self, outputs: Sequence[str], tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
         if not self.batches and self.layout.has_batch:
             tensor = tensor[np.newaxis]
-        return self._session.run(outputs, {self._input.name: np.ascontiguousarray(tensor, self._dtype)})
+        arrays = self._session.run(outputs, {self._input.name: np.ascontiguousarray(tensor, self._dtype)})
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and an error like any such value
+            return {
+                name: array.astype(np.float32) if array.dtype == np.float64 else array for name, array in arrays.items()
+            }
 
     def _arrange(self, segment: NDArray[np.float32]) -> NDArray[np.float32]:
         """A segment (frames, bands) or (samples,) in the axes that the model's input has."""

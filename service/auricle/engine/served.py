@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import numpy as np
 import structlog
 
 from auricle.config import BatchSettings
@@ -111,7 +112,9 @@ class ServedModel:
 
     def _answers_noise(self) -> bool:
         try:
-            self.graph.run(self._outputs, [self.graph.noise(0)])
+            answers = self.graph.run(self._outputs, [self.graph.noise(0)])
+            if not all(np.isfinite(array).all() for array in answers.values()):
+                raise ArithmeticError("non-finite values for noise")
         except Exception as error:  # whatever a graph raises
             self._log.error("the model fails on noise too: it is not healthy", exc_info=error)
             return False
