@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ import pytest
 
 import models
 from auricle.client import Client, Pcm
+from auricle.engine.graph import Graph
 from auricle.model.vectors import to_int8
 from auricle.serve.local import LocalTransport
-from auricle.task.audio import AudioEmbedder, AudioEmbedderOptions, AudioFormat, TensorAudio
+from auricle.task import local
+from auricle.task.audio import AudioClassifier, AudioEmbedder, AudioEmbedderOptions, AudioFormat, TensorAudio
 from auricle.task.core import BaseOptions
 from auricle.task.processor import EmbeddingOptions, FeatureVector
 from tflite_files import File, Output
@@ -171,11 +175,28 @@ def test_a_buffer_of_another_format_names_both_values(
         embedder.embed(TensorAudio(AudioFormat(channels, rate), size))
 
 
+def test_a_closed_task_lets_its_model_go(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[weakref.ref[Graph]] = []
+    load = local._load
+    monkeypatch.setattr(local, "_load", lambda options: (graph := load(options), loaded.append(weakref.ref(graph)))[0])
+    for kind in (AudioEmbedder, AudioClassifier):
+        task = kind.create_from_file(classifier)
+        sound = task.create_input_tensor_audio()
+        run = task.embed if isinstance(task, AudioEmbedder) else task.classify
+        run(sound)
+        assert loaded[-1]() is not None
+        task.close()
+        gc.collect()
+        assert loaded[-1]() is None
+        with pytest.raises(RuntimeError, match="this task is closed"):
+            run(sound)
+
+
 def test_a_sample_that_is_not_finite_is_the_callers_and_a_result_the_models_fault(tmp_path: Path) -> None:
     embedder = AudioEmbedder.create_from_file(models.write_nan(tmp_path / "m.onnx"))
     sound = embedder.create_input_tensor_audio()
     sound.buffer[7] = 0.99
-    with pytest.raises(RuntimeError, match="head 'embedding' gave values that are not finite"):
+    with pytest.raises(RuntimeError, match="the model gave a non-finite value for this sound"):
         embedder.embed(sound)
     sound.buffer[7] = np.nan
     with pytest.raises(ValueError, match="sample 7 of channel 0 is nan"):

@@ -18,7 +18,7 @@ from auricle.engine.graph import Graph
 from auricle.engine.options import Options
 from auricle.engine.plan import HeadPlan, default_grid, make_plan
 from auricle.engine.segments import SegmentGrid
-from auricle.errors import AudioError, AuricleError, BundleError, InternalError, OptionError
+from auricle.errors import AudioError, AuricleError, BundleError, InternalError, OptionError, UnavailableError
 from auricle.model.formats import refuse_tflite
 from auricle.model.heads import Head
 from auricle.model.labels import Ranked
@@ -52,8 +52,19 @@ class _Model:
     """A loaded bundle. Raises errors of the tree where it cannot be loaded."""
 
     def __init__(self, options: BaseOptions) -> None:
-        self.graph = _load(options)
+        self._graph: Graph | None = _load(options)
         self._lock = threading.Lock()
+
+    @property
+    def graph(self) -> Graph:
+        """UnavailableError after ``close``."""
+        if self._graph is None:
+            raise UnavailableError("this task is closed; make another")
+        return self._graph
+
+    def close(self) -> None:
+        """Lets the graph go, once a run that is going on has ended."""
+        self._graph = None
 
     @property
     def sound(self) -> _Format:
@@ -67,24 +78,24 @@ class _Model:
 
     def run(self, wave: Floats, grid: SegmentGrid, heads: tuple[Head, ...]) -> list[Floats]:
         """The values of the heads for one segment f32 (n,), as the server has them before pooling."""
-        rate_hz = self.graph.bundle.audio.sample_rate_hz
-        cutter = Cutter(self.graph, grid, SoundFormat(encoding="f32le", sample_rate_hz=rate_hz))
+        graph = self.graph
+        rate_hz = graph.bundle.audio.sample_rate_hz
+        cutter = Cutter(graph, grid, SoundFormat(encoding="f32le", sample_rate_hz=rate_hz))
         segments = cutter.feed(np.ascontiguousarray(wave)) + cutter.finish()
         if len(segments) != 1:
             raise AudioError(f"the buffer of {wave.size} samples makes {len(segments)} segments, not one")
         tensors = tuple(dict.fromkeys(head.spec.tensor for head in heads))
         try:
             with self._lock:
-                outputs = self.graph.run(tensors, [segments[0].rows])
+                outputs = graph.run(tensors, [segments[0].rows])
         except AuricleError:
             raise
         except Exception as error:  # onnxruntime's exceptions share no narrower base
             raise InternalError(f"the model failed: {error}") from error
-        values = [head.values(outputs[head.spec.tensor][0]) for head in heads]
-        for head, each in zip(heads, values, strict=True):
-            if not np.isfinite(each).all():
-                raise InternalError(f"head {head.spec.name!r} gave values that are not finite for this sound")
-        return values
+        # As the batcher has it: what the graph gives, and not what an activation makes of it.
+        if not all(np.isfinite(array).all() for array in outputs.values()):
+            raise InternalError("the model gave a non-finite value for this sound")
+        return [head.values(outputs[head.spec.tensor][0]) for head in heads]
 
 
 def open_embedder(base: BaseOptions, options: EmbeddingOptions) -> Backend[EmbeddingResult]:
@@ -108,7 +119,7 @@ def open_embedder(base: BaseOptions, options: EmbeddingOptions) -> Backend[Embed
         return EmbeddingResult([Embedding(FeatureVector(vector), index) for index, vector in enumerate(vectors)])
 
     return Backend(
-        **model.sound._asdict(), dimensions=tuple(head.dimension for head in heads), run=run, close=lambda: None
+        **model.sound._asdict(), dimensions=tuple(head.dimension for head in heads), run=run, close=model.close
     )
 
 
@@ -139,7 +150,7 @@ def open_classifier(base: BaseOptions, options: ClassificationOptions) -> Backen
         )
 
     return Backend(
-        **model.sound._asdict(), dimensions=tuple(head.dimension for head in heads), run=run, close=lambda: None
+        **model.sound._asdict(), dimensions=tuple(head.dimension for head in heads), run=run, close=model.close
     )
 
 
