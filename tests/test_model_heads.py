@@ -70,7 +70,7 @@ def test_order_is_dequantise_then_activation_then_calibration() -> None:
 
 
 def test_the_mean_pool_sums_in_double() -> None:
-    pool = MeanPool(1)
+    pool = MeanPool()
     for value in (2.0**24, 1.0, 1.0, 1.0, 1.0):  # float32 would lose each of the ones
         pool.add(np.array([value], np.float32))
     assert pool.value().tolist() == [np.float32((2.0**24 + 4) / 5)]
@@ -78,7 +78,7 @@ def test_the_mean_pool_sums_in_double() -> None:
 
 
 def test_the_mean_of_one_vector_has_its_bits_and_stays_when_more_come() -> None:
-    pool, one = MeanPool(2), np.array([0.1, -0.0], np.float32)
+    pool, one = MeanPool(), np.array([0.1, -0.0], np.float32)
     pool.add(one)
     first = pool.value()
     pool.add(np.array([0.3, 1.0], np.float32))
@@ -87,7 +87,7 @@ def test_the_mean_of_one_vector_has_its_bits_and_stays_when_more_come() -> None:
 
 
 def test_the_max_pool_keeps_each_elements_highest_and_starts_below_everything() -> None:
-    pool = MaxPool(2)
+    pool = MaxPool()
     pool.add(np.array([-3, -5], np.float32))
     first = pool.value()
     pool.add(np.array([-4, -1], np.float32))

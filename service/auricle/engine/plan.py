@@ -43,7 +43,7 @@ class HeadPlan:
         """A fresh pool; None where each segment answers for itself."""
         if self.pooling == "none":
             return None
-        return (MeanPool if self.pooling == "mean" else MaxPool)(self.head.dimension)
+        return (MeanPool if self.pooling == "mean" else MaxPool)()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -86,10 +86,10 @@ class Pool(Protocol):
         """The summary so far, f32 (n,)."""
 
 
-class MeanPool:
+class MeanPool(Pool):
     """Arithmetic mean, summed in order in double precision; a vector alone is its own."""
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self) -> None:
         self._sum: NDArray[np.floating[Any]] | None = None
         self._count = 0
 
@@ -103,14 +103,15 @@ class MeanPool:
         return mean.astype(np.float32, copy=False)
 
 
-class MaxPool:
+class MaxPool(Pool):
     """Maximum of each element."""
 
-    def __init__(self, dimension: int) -> None:
-        self._best = np.full(dimension, -np.inf, np.float32)
+    def __init__(self) -> None:
+        self._best: Floats | None = None
 
     def add(self, values: Floats) -> None:
-        np.maximum(self._best, values, out=self._best)
+        self._best = values if self._best is None else np.maximum(self._best, values)
 
     def value(self) -> Floats:
-        return self._best.copy()
+        assert self._best is not None, "nothing was added"
+        return self._best
