@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 class Segment:
     """What the model takes in at once: rows (n, bands) or samples (n,), and where they lie in the sound.
 
-    ``epoch`` counts the flushes before it: pools begin again with each.
+    ``epoch_start`` is the sample of the last flush before it, or 0: pools begin again with each.
     """
 
     rows: Floats
@@ -144,14 +144,11 @@ class Cutter:
 
     def _end(self, *, force: bool) -> list[Segment]:
         begun = time.perf_counter()
-        segments: list[Segment] = []
         if self._resampler:
             rest = self._resampler.finish()
             self.resample_s += time.perf_counter() - begun
             self._hear(rest)
-            segments += [self._cut() for _ in range(self.ready)]
-        if self._samples:
-            segments += self._last(force=force)
+        segments = list(self._last(force=force)) if self._samples else []
         self.features_s += time.perf_counter() - begun
         return segments
 
@@ -249,7 +246,6 @@ class _Rows:
     def drop(self, before: int) -> None:
         """Forgets the rows before this one, also those that are yet to come."""
         self._needed = before
-        before = min(before, self._count)
         while self._pieces and self._first + len(self._pieces[0]) <= before:
             self._first += len(self._pieces.pop(0))
         if self._pieces and before > self._first:
