@@ -142,7 +142,7 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_written(
         message = "class 'odd' has 1 clip"
     elif case == "text":
         (data / "loud" / "ann_0.wav").write_text("dear reader")
-        kind, message = AudioError, r"ann_0\.wav: it cannot be read as WAV"
+        kind, message = AudioError, r"ann_0\.wav: audio\.content cannot be read as WAV"
     elif case == "short":
         for path in data.glob("*/*.wav"):
             write_clip(path, 0.1, seconds=0.05)

@@ -73,13 +73,13 @@ def test_a_failure_is_one_line_and_debug_has_the_trace(run: Any, embedders: Path
     assert traced.code == plain.code
 
 
-def test_advice_is_of_the_command_line(run: Any, tmp_path: Path, embedders: Path) -> None:
+def test_advice_about_a_file_is_not_of_a_request(run: Any, tmp_path: Path, embedders: Path) -> None:
     (tmp_path / "notes.wav").write_text("no sound at all")
     ran = run("embed", tmp_path / "notes.wav", "--models", embedders, "--json")
     assert ran.code == 3
     for text in (ran.err, ran.lines[0]["error"]["message"]):
         assert "audio.pcm" not in text
-        assert text.rstrip().endswith("`auricle stream - --sample-rate HZ` takes raw samples from a pipe")
+        assert text.rstrip().endswith("convert it to one of them, or say what raw samples are, as PCM")
 
 
 def test_a_fault_of_ours_is_code_70(run: Any, monkeypatch: Any, embedders: Path, clips: list[Path]) -> None:

@@ -95,7 +95,7 @@ def test_bad_input_ends_with_exit_code_3_and_one_line(
     with pytest.raises(SystemExit) as left:
         main(["train", str(data), "--out", str(tmp_path / "new" / "x.onnx")])
     assert left.value.code == 3
-    assert re.fullmatch(r"auricle: .*a_0\.wav: it cannot be read as WAV[^\n]*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"auricle: .*a_0\.wav: audio\.content cannot be read as WAV[^\n]*\n", capsys.readouterr().err)
     assert not (tmp_path / "new").exists()
 
 

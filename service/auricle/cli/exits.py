@@ -25,10 +25,6 @@ INTERNAL = 70
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
-# Advice in terms of a request, and what the command line has instead.
-_REQUESTS = "send raw samples as audio.pcm"
-_COMMANDS = "`auricle stream - --sample-rate HZ` takes raw samples from a pipe"
-
 _BY_STATUS = {
     "INVALID_ARGUMENT": BAD_INPUT,
     "FAILED_PRECONDITION": BAD_INPUT,
@@ -51,7 +47,7 @@ def code_of(error: BaseException) -> int:
 def describe(error: BaseException) -> str:
     """Gives a failure in one line."""
     if isinstance(error, AuricleError):
-        text = error.message.replace(_REQUESTS, _COMMANDS)
+        text = error.message
     elif isinstance(error, OSError):
         text = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
     else:

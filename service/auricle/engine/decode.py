@@ -120,7 +120,7 @@ def open_content(content: Buffer, limits: Limits) -> Sound:
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"audio.content cannot be read as {FORMATS}: {_reason(error)} It begins with {bytes(content[:8])!r}; "
-            "send raw samples as audio.pcm",
+            "convert it to one of them, or say what raw samples are, as PCM",
             field="audio.content",
             reason="AUDIO_UNDECODABLE",
         ) from error

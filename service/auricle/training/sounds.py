@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from auricle import frontend
 from auricle.config import Limits
 from auricle.engine.cutter import Cutter
-from auricle.engine.decode import FORMATS, Sound, open_content
+from auricle.engine.decode import Sound, open_content
 from auricle.engine.plan import default_grid
 from auricle.engine.segments import Intake
 from auricle.errors import AudioError, LimitError
@@ -59,16 +58,7 @@ def _open(path: Path) -> Sound:
     content = path.read_bytes()
     if not content:
         raise AudioError("it is empty; take it away", reason="AUDIO_EMPTY")
-    try:
-        return open_content(content, Limits())
-    except AudioError as error:
-        if not isinstance(error.__cause__, soundfile.LibsndfileError):
-            raise
-        # What the engine advises is for a request.
-        why = error.__cause__.error_string.strip().rstrip(".")
-        raise AudioError(
-            f"it cannot be read as {FORMATS}: {why}; convert it to one of them, or take it away", reason=error.reason
-        ) from error
+    return open_content(content, Limits())
 
 
 @contextmanager
