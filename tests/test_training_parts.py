@@ -233,8 +233,8 @@ def test_a_made_noise_has_level_one(kind: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"dear reader", r"cannot be read as WAV.* or AIFF: .*; convert it to one of them, or say what raw samples"),
-        (b"fLaC", r"cannot be read as WAV.* or AIFF: .*; convert it to one of them, or say what raw samples"),
+        (b"dear reader", r"audio\.content cannot be read as WAV.* or AIFF: .*; convert it to one of them, .* PCM"),
+        (b"fLaC", r"audio\.content cannot be read as WAV.* or AIFF: .*; convert it to one of them, .* PCM"),
         (b"", "it is empty; take it away"),
         (wav(0), "it has no samples"),
         (wav(9), "channels must be 1 to 8, but is 9; mix down before sending"),
