@@ -252,6 +252,15 @@ def test_a_file_that_is_no_sound_is_named(tmp_path: Path, content: bytes, messag
         assert re.fullmatch(rf".*/letter\.wav: {message}", refused.value.message)
 
 
+def test_a_bad_sample_is_counted_from_the_start_of_the_file(tmp_path: Path) -> None:
+    path, samples = tmp_path / "letter.wav", np.zeros(200_000, np.float32)
+    samples[150_000] = np.nan
+    soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+    for use in (lambda: read(path), lambda: cut(path, digits.recipe())):
+        with pytest.raises(AudioError, match=r"letter\.wav: .*sample 150000 "):
+            use()
+
+
 def test_floor_and_normalisation_are_the_frontends_own(clip: Clip) -> None:
     recipe = digits.recipe()
     assert recipe.features is not None

@@ -56,7 +56,8 @@ class Limits:
         min_rate_hz, max_rate_hz: sample rates of the input.
         streams: open streams at once; one more is RESOURCE_EXHAUSTED at its start.
         stream_replies: answers that wait for a slow reader before its stream is slowed.
-        idle_s: seconds without a message after which a stream is ended; None waits forever.
+        idle_s: seconds without a message after which a stream is ended; None waits forever. Five times as long may a
+            reply wait to be taken, 15 times as long a unary call's message to come whole.
     """
 
     content_bytes: int = 64 * MIB

@@ -15,7 +15,6 @@ from auricle.cli.paths import NonEmptyPath, names_file
 from auricle.cli.places import default_models_dir
 from auricle.cli.settings import json_option, models_option
 from auricle.errors import NotFoundError, OptionError
-from auricle.model.formats import refuse_tflite
 
 if TYPE_CHECKING:
     from auricle.config import SessionSettings
@@ -121,7 +120,6 @@ def _path(model: str, models_dir: Path) -> Path:
     if names_file(model):
         if not Path(model).is_file():
             raise NotFoundError(f"no file {model}")
-        refuse_tflite(Path(model))
         return Path(model)
     files = [*scan(models_dir), *scan(bundled_dir(), bundled=True)]
     found = [file for file in files if file.name == model]

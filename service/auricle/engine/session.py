@@ -18,6 +18,7 @@ from auricle.config import SessionSettings
 from auricle.engine.arena import Arena
 from auricle.errors import BundleError, OptionError
 from auricle.model.bundle import TensorInfo
+from auricle.model.formats import refuse_tflite
 
 # From 1.29 on onnxruntime tells Microsoft of every process and model, unless it finds this as it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -134,6 +135,7 @@ class Session:
                 self.size_bytes = found.st_size
         except OSError as error:  # onnxruntime would give its number alone
             raise BundleError(f"{path.name}: the file cannot be read: {error.strerror}") from error
+        refuse_tflite(path)
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=_providers(self.device))
         except Exception as error:  # onnxruntime's exceptions share no narrower base

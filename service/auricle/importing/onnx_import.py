@@ -19,7 +19,6 @@ from auricle.importing.settings import ImportReport, ImportSettings
 from auricle.importing.takeover import take_over
 from auricle.metadata.files import read_description
 from auricle.model.bundle import METADATA_KEY, TensorInfo, parse_bundle
-from auricle.model.formats import refuse_tflite
 
 __all__ = ["import_onnx"]
 
@@ -43,7 +42,6 @@ def import_onnx(path: Path, models_dir: Path, settings: ImportSettings, *, famil
         BundleError: no ONNX model, or one that does not fit what is said of it.
         OptionError: something that nobody says, a name that is taken, or an option that would have no effect.
     """
-    refuse_tflite(path)
     settings.refuse("precision", "force", why="it is for .tflite files")
     session = Session(path, SessionSettings(threads=1))
     own, source = read_description(path, session.metadata.get(METADATA_KEY))

@@ -181,5 +181,4 @@ def _load(options: BaseOptions) -> Graph:
     path = Path(options.file_name)
     if not path.is_file():
         raise BundleError(f"there is no model file {options.file_name}")
-    refuse_tflite(path)
     return Graph(path, settings)

@@ -37,7 +37,11 @@ def read(path: Path) -> tuple[Floats, int]:
     """A file's samples, mixed down, f32 (n,), and their rate in Hz. AudioError or LimitError names the file."""
     with _named(path):
         sound = _open(path)
-        blocks = [frontend.pcm_to_mono(block, sound.format.encoding, sound.format.channels) for block in sound.blocks]
+        blocks, frames = list[Floats](), 0
+        for block in sound.blocks:
+            mono = frontend.pcm_to_mono(block, sound.format.encoding, sound.format.channels, first_frame=frames)
+            blocks.append(mono)
+            frames += len(mono)
         if not blocks:
             raise AudioError("it has no samples", reason="AUDIO_EMPTY")
     return np.concatenate(blocks), sound.format.sample_rate_hz
