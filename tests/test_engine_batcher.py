@@ -3,59 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import numpy as np
 import pytest
 
 from auricle.config import BatchSettings
-from auricle.engine.batcher import Batcher, Outputs
+from auricle.engine import batcher as module
+from auricle.engine.batcher import Batcher, Entry
 from auricle.errors import DeadlineError, InternalError, UnavailableError
-
-PATIENCE_S = 20.0  # a bound on what would otherwise hang; nothing waits for it
-
-
-class Model:
-    """Doubles its input under "double" and negates it under "minus"; raises for 13 and gives NaN for 0.5.
-
-    While ``gate`` is clear a run waits in it; ``entered`` tells that one does.
-    """
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.gate.set()
-        self.entered = threading.Event()
-        self.runs: list[tuple[tuple[str, ...], list[float]]] = []
-
-    def __call__(self, outputs: Sequence[str], segments: Sequence[np.ndarray]) -> Outputs:
-        self.runs.append((tuple(outputs), [float(segment[0]) for segment in segments]))
-        self.entered.set()
-        assert self.gate.wait(PATIENCE_S)
-        batch = np.stack(segments)
-        if (batch == 13).any():
-            raise RuntimeError("unlucky")
-        rows = np.where(batch == 0.5, np.float32(np.nan), batch)
-        return {name: {"double": 2 * rows, "minus": -batch}[name] for name in outputs}
-
-    @property
-    def batches(self) -> list[list[float]]:
-        return [values for _, values in self.runs]
-
-    async def hold(self, batcher: Batcher) -> asyncio.Future[Any]:
-        """Occupies the model with the segment 100 until the gate opens."""
-        self.gate.clear()
-        self.entered.clear()
-        future = batcher.submit("holder", segment(100), ("double",))
-        assert await asyncio.to_thread(self.entered.wait, PATIENCE_S)
-        return future
-
-
-def segment(value: float, size: int = 2) -> np.ndarray:
-    return np.full(size, value, np.float32)
-
+from gated import PATIENCE_S, Clock, Model, segment
 
 Opener = Callable[..., Batcher]
 
@@ -63,6 +21,14 @@ Opener = Callable[..., Batcher]
 @pytest.fixture
 def model() -> Model:
     return Model()
+
+
+@pytest.fixture
+def clock(model: Model, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the batchers that are made in a test."""
+    monkeypatch.setattr(module, "time", model.clock)
+    monkeypatch.setattr(module, "Entry", lambda *fields: Entry(*fields, since=model.clock.now_s))
+    return model.clock
 
 
 @pytest.fixture
@@ -97,6 +63,37 @@ async def test_what_gathers_while_a_batch_runs_shares_the_next(model: Model, ope
     assert model.batches == [[100], [1, 3, 2]]
     assert batcher.waiting == 0
     assert len({(await future).batch for future in rest}) == 1
+
+
+async def test_a_rare_shape_waits_for_one_batch(model: Model, opened: Opener) -> None:
+    batcher = opened(max_segments=10)
+    await model.hold(batcher)
+    common = [batcher.submit("common", segment(1), ("double",)) for _ in range(30)]
+    rare = batcher.submit("rare", segment(2, size=3), ("double",))
+    model.gate.set()
+    await asyncio.gather(rare, *common)
+    assert model.batches == [[100], [1] * 10, [2], [1] * 10, [1] * 10]
+
+
+async def test_callers_that_were_served_go_to_the_back(model: Model, opened: Opener) -> None:
+    batcher = opened(max_segments=2)
+    await model.hold(batcher)
+    futures = [batcher.submit(caller, segment(caller), ("double",)) for caller in (1, 1, 1, 2, 2, 3, 3, 3)]
+    model.gate.set()
+    await asyncio.gather(*futures)
+    assert model.batches == [[100], [1, 2], [3, 1], [2, 3], [1, 3]]
+
+
+async def test_a_long_file_does_not_starve_a_hundred_short_clips(model: Model, opened: Opener) -> None:
+    batcher = opened(max_segments=32)
+    await model.hold(batcher)
+    file = [batcher.submit("file", segment(0), ("double",)) for _ in range(600)]
+    clips = [batcher.submit(clip, segment(clip), ("double",)) for clip in range(200, 300)]
+    model.gate.set()
+    await asyncio.gather(*file, *clips)
+    # 101 callers at 32 a batch: all clips are through after the fourth, as if the file were a clip too.
+    assert sorted(value for batch in model.batches[1:5] for value in batch if value) == list(range(200, 300))
+    assert all(len(batch) == 32 for batch in model.batches[1:-1])
 
 
 async def test_a_run_computes_the_union_of_outputs_and_each_gets_its_own(model: Model, opened: Opener) -> None:
@@ -196,8 +193,9 @@ async def test_closing_answers_what_runs_and_fails_what_waits(model: Model, open
     await closing
     assert (await running).outputs["double"][0] == 200
     assert model.batches == [[100]]
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError) as caught:
         batcher.submit("a", segment(1), ("double",))
+    assert caught.value.retry_after_s == 1.0
 
 
 async def test_a_delay_holds_a_batch_open_until_it_is_full(model: Model, opened: Opener) -> None:
@@ -205,8 +203,23 @@ async def test_a_delay_holds_a_batch_open_until_it_is_full(model: Model, opened:
     one = batcher.submit("a", segment(1), ("double",))
     assert not model.entered.is_set()
     two = batcher.submit("b", segment(2), ("double",))
-    await asyncio.gather(one, two)
+    async with asyncio.timeout(PATIENCE_S / 2):
+        await asyncio.gather(one, two)
     assert model.batches == [[1, 2]]
+
+
+async def test_a_delay_counts_from_the_segment_that_has_waited_longest(
+    model: Model, opened: Opener, clock: Clock
+) -> None:
+    batcher = opened(max_segments=3, max_delay_s=PATIENCE_S)
+    await model.hold(batcher, segments=3)
+    first = batcher.submit("a", segment(1), ("double",))
+    clock.now_s += PATIENCE_S
+    last = batcher.submit("b", segment(2), ("double",))
+    model.gate.set()
+    async with asyncio.timeout(PATIENCE_S / 2):
+        await asyncio.gather(first, last)
+    assert model.batches == [[100] * 3, [1, 2]]
 
 
 async def test_a_delay_ends_by_itself(model: Model, opened: Opener) -> None:
@@ -223,18 +236,33 @@ async def test_a_delay_does_not_hold_up_closing(opened: Opener) -> None:
         await future
 
 
-async def test_the_backlog_follows_the_pace(model: Model, opened: Opener) -> None:
-    batcher = opened()
+async def test_the_backlog_follows_the_pace_of_a_segment(model: Model, opened: Opener, clock: Clock) -> None:
+    batcher = opened(max_segments=4)
     assert batcher.backlog_s == 0
-    await batcher.submit("a", segment(1), ("double",))
     await model.hold(batcher)
-    future = batcher.submit("a", segment(1), ("double",))
-    one_s = batcher.backlog_s
-    assert one_s > 0
-    batcher.submit("a", segment(1), ("double",)).add_done_callback(lambda done: done.exception())
-    assert batcher.backlog_s == pytest.approx(2 * one_s)
+    futures = [batcher.submit("a", segment(1), ("double",)) for _ in range(400)]
     model.gate.set()
-    await future
+    await asyncio.gather(*futures)
+    await model.hold(batcher)
+    assert batcher.backlog_s == 0
+    for waiting in (1, 2, 3):
+        futures.append(batcher.submit("a", segment(1), ("double",)))
+        assert batcher.backlog_s == pytest.approx(waiting)  # seconds: four a run, which takes four
+    model.gate.set()
+    await asyncio.gather(*futures)
+
+
+async def test_an_outcome_tells_its_batch_and_where_the_time_went(model: Model, opened: Opener, clock: Clock) -> None:
+    batcher = opened(max_segments=2)
+    alone = await model.hold(batcher)
+    clock.now_s += 1
+    futures = [batcher.submit("a", segment(1), ("double",))]
+    clock.now_s += 4
+    futures += [batcher.submit("b", segment(value), ("double",)) for value in (2, 3)]
+    model.gate.set()
+    outcomes = [await future for future in (alone, *futures)]
+    assert [(outcome.wait_s, outcome.run_s) for outcome in outcomes] == [(0, 6), (5, 2), (1, 2), (3, 1)]
+    assert [outcome.batch for outcome in outcomes] == [0, 1, 1, 2]
 
 
 async def test_a_hundred_callers_all_get_their_own_answer(opened: Opener) -> None:

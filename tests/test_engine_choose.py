@@ -27,23 +27,6 @@ def settings(max_segments: int = 32, max_elements: int = 10**6) -> BatchSettings
     return BatchSettings(max_segments=max_segments, max_elements=max_elements)
 
 
-def served_in_rounds(queues: list[deque[Entry]], limits: BatchSettings) -> list[list[int]]:
-    """Runs batch after batch as the batcher does, served callers to the back; callers' numbers by batch."""
-    callers = {id(item): number for number, queue in enumerate(queues) for item in queue}
-    batches = []
-    while queues:
-        taken, _ = choose(queues, limits, NOW)
-        batches.append([callers[id(item)] for item in taken])
-        gone = {id(item) for item in taken}
-        served = [queue for queue in queues if id(queue[0]) in gone]
-        waiting = [queue for queue in queues if id(queue[0]) not in gone]
-        for queue in served:
-            while queue and id(queue[0]) in gone:
-                queue.popleft()
-        queues = waiting + [queue for queue in served if queue]
-    return batches
-
-
 def test_nothing_waits_nothing_runs() -> None:
     assert choose([], settings(), NOW) == ([], [])
 
@@ -90,26 +73,6 @@ def test_choosing_changes_nothing() -> None:
     before = list(queue)
     assert choose([queue], settings(), NOW) == choose([queue], settings(), NOW)
     assert list(queue) == before
-
-
-def test_a_long_file_does_not_starve_a_hundred_short_clips() -> None:
-    long = deque(entry() for _ in range(600))
-    clips = [deque([entry()]) for _ in range(100)]
-    batches = served_in_rounds([long, *clips], settings(max_segments=32))
-    # 101 callers at 32 a batch: all clips are through after the fourth, as if the file were a clip too.
-    assert sorted(number for batch in batches[:4] for number in batch if number) == list(range(1, 101))
-    assert all(len(batch) == 32 for batch in batches[:-1])
-
-
-def test_a_clip_that_comes_while_a_file_runs_waits_for_no_more_than_that_batch() -> None:
-    long, clip = deque(entry() for _ in range(600)), deque([entry()])
-    batches = served_in_rounds([long, clip], settings(max_segments=32))
-    assert 1 in batches[0]
-
-
-def test_a_rare_shape_waits_for_one_batch() -> None:
-    common, rare = deque(entry(4) for _ in range(100)), deque([entry(8)])
-    assert served_in_rounds([common, rare], settings(max_segments=10))[1] == [1]
 
 
 @given(

@@ -10,10 +10,12 @@ import pytest
 
 import models
 from auricle.config import BatchSettings, SessionSettings
+from auricle.engine.batcher import Batcher
 from auricle.engine.graph import Graph
 from auricle.engine.served import ServedModel
 from auricle.engine.turns import LEAST_RETRY_S, LONGEST_RETRY_S, Turns
 from auricle.errors import BusyError
+from streaming import Opener
 
 
 def test_turns_come_one_after_another_from_the_least_delay_on() -> None:
@@ -47,3 +49,19 @@ async def test_a_full_queue_spreads_those_whom_it_refuses(tmp_path: Path) -> Non
     assert delays[-1] >= LEAST_RETRY_S + 0.08
     waiting.cancel()
     await asyncio.wait_for(model.retire(0), 10)
+
+
+async def test_who_is_refused_comes_back_once_what_waits_has_run(
+    tmp_path: Path, serve: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = serve(models.write_waveform(tmp_path / "w.onnx"), max_waiting=2)
+    monkeypatch.setattr(Batcher, "waiting", 2)
+    monkeypatch.setattr(Batcher, "backlog_s", 6.0)
+    delays = []
+    for _ in range(2):
+        with pytest.raises(BusyError) as caught:
+            model.admit()
+        delays.append(caught.value.retry_after_s)
+    # The second comes a segment later than the first, which takes 3 s.
+    assert delays[0] == 6.0
+    assert 7.0 < delays[1] <= 9.0
