@@ -231,6 +231,19 @@ def test_a_bad_sample_is_counted_from_the_start_of_the_sound(graphs: dict[str, G
         cutter.feed(bad.tobytes())
 
 
+def test_the_time_of_every_step_is_counted(graphs: dict[str, Graph]) -> None:
+    form = FORMATS[1]
+    cutter = Cutter(graphs["snipped"], default_grid(graphs["snipped"]), form)
+    times = [(cutter.features_s, cutter.resample_s)]
+    for step in (lambda: cutter.push(pcm(form, 9000)), lambda: cutter.take(cutter.ready), cutter.finish):
+        step()
+        times.append((cutter.features_s, cutter.resample_s))
+    features, resampling = zip(*times, strict=True)
+    assert all(before < after for before, after in itertools.pairwise(features))
+    assert 0 < resampling[1] == resampling[2] < resampling[3]
+    assert all(part <= whole for whole, part in times)  # it is a part of it
+
+
 def test_sound_between_two_segments_is_not_kept(graphs: dict[str, Graph]) -> None:
     grid = SegmentGrid(length=10, hop=100_000, row_samples=1, samples=10)
     cutter = Cutter(graphs["waveform"], grid, FLOAT)

@@ -13,6 +13,7 @@ import pytest
 
 import models
 from auricle.config import Limits
+from auricle.engine.batcher import Outcome
 from auricle.engine.decode import Block, Sound, SoundFormat, open_pcm
 from auricle.engine.options import Options
 from auricle.engine.pipeline import Flushed, Stream
@@ -50,15 +51,16 @@ async def test_a_short_clip_is_cut_on_the_loop(
         workers.close()
 
 
-async def test_a_stream_that_is_resampled_asks_a_thread_for_its_first_piece_alone(
-    tmp_path: Path, serve: Opener
+@pytest.mark.parametrize(("seconds", "threads"), [([0.2] * 7, 1), ([0.2, 2.0], 2)], ids=["short", "long"])
+async def test_a_stream_that_is_resampled_asks_a_thread_for_its_first_piece_and_long_ones(
+    tmp_path: Path, serve: Opener, seconds: list[float], threads: int
 ) -> None:
     model = serve(models.write_embedder(tmp_path / "e.onnx", segment={"length": 20, "hop": 20}))
     form = SoundFormat(encoding="f32le", sample_rate_hz=22050)
     workers = CountingWorkers(1)
     try:
-        assert await streamed(model, workers, pieces_of(noise(30000, form), 4000), form)
-        assert workers.asked == 1
+        assert await streamed(model, workers, [noise(round(22050 * each), form) for each in seconds], form)
+        assert workers.asked == threads
     finally:
         workers.close()
 
@@ -215,4 +217,25 @@ async def test_usage_and_timing_count_what_ran(tmp_path: Path, serve: Opener, wo
         assert (stream.samples, stream.segments) == (16000, 2)
         assert stream.bytes_per_second == 44100 * 4
         timing = stream.timing
-        assert min(timing.decode_s, timing.features_s, timing.inference_s, timing.queue_s) > 0
+        assert min(timing.decode_s, timing.inference_s, timing.queue_s) > 0
+        assert 0 < timing.resample_s < timing.features_s
+
+
+async def test_the_time_in_the_model_is_counted_once_a_batch(
+    tmp_path: Path, serve: Opener, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = serve(models.write_waveform(tmp_path / "w.onnx"))
+    vector = {"embedding": np.zeros(3, np.float32)}
+    told = iter([Outcome(vector, 4, 1.0, 8.0), Outcome(vector, 4, 1.5, 8.0), Outcome(vector, 6, 2.0, 16.0)])
+
+    def submit(*_: Any) -> asyncio.Future[Outcome]:
+        outcome = asyncio.get_running_loop().create_future()
+        outcome.set_result(next(told))
+        return outcome
+
+    monkeypatch.setattr(model.batcher, "submit", submit)
+    plan = make_plan(model.graph, Options(kind="embedding"), stream=False)
+    with Stream(model, plan, FLOAT, workers=workers) as stream:
+        await stream.answer(open_pcm(FLOAT, noise(3200), Limits()))
+        assert stream.segments == 3
+        assert (stream.timing.queue_s, stream.timing.inference_s) == (1.0 + 2.0, 8.0 + 16.0)
