@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import auricle
-from auricle import frontend
+from auricle import __version__, frontend
 
 __all__ = ["FeatureCache"]
 
@@ -39,7 +38,7 @@ class FeatureCache:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         # The kernels of two instruction sets agree to rounding only.
-        self._base = (auricle.__version__, frontend.simd)
+        self._base = (__version__, frontend.simd)
 
     def arrays(self, path: Path, what: tuple[Any, ...], compute: Callable[[], Arrays]) -> Arrays:
         """The arrays by name, from the folder or from ``compute``.
