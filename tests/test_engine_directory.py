@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +56,21 @@ def test_a_stamp_changes_with_the_file_and_with_the_one_beside_it(tmp_path: Path
     path.unlink()
     path.symlink_to("nowhere")
     assert scan(tmp_path)[0].stamp == ()
+
+
+def test_a_stamp_changes_with_the_time_the_size_or_the_inode_alone(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.onnx", tmp_path / "other"
+
+    def stamp(file: Path, content: bytes, time_ns: int) -> tuple[int, ...]:
+        file.write_bytes(content)
+        os.utime(file, ns=(time_ns, time_ns))
+        return scan(tmp_path)[0].stamp
+
+    before = stamp(path, b"1", 10**18)
+    assert stamp(path, b"1", 10**18) == before
+    assert stamp(path, b"1", 10**18 + 10**9) != before
+    assert stamp(path, b"22", 10**18) != before
+    assert stamp(path, b"1", 10**18) == before
+    stamp(other, b"1", 10**18)
+    other.replace(path)
+    assert scan(tmp_path)[0].stamp != before

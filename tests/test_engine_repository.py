@@ -61,9 +61,17 @@ async def test_the_highest_version_serves_unless_one_is_named(tmp_path: Path, op
 async def test_the_path_wins_over_the_metadata(tmp_path: Path, opened: Opener) -> None:
     models.write_waveform(tmp_path / "here" / "7.onnx", name="elsewhere", version="1")
     models.write_waveform(tmp_path / "flat.onnx", name="elsewhere", version="3")
+    models.write_waveform(tmp_path / "same.onnx", name="same")
     repository = opened()
-    await repository.refresh()
-    assert names(repository) == [("flat", "3"), ("here", "7")]
+    with capture_logs() as logs:
+        await repository.refresh()
+    warnings = [(line["event"], line["path"], line["metadata"]) for line in logs if line["log_level"] == "warning"]
+    assert warnings == [
+        ("name differs: the path wins", "flat", "elsewhere"),
+        ("name differs: the path wins", "here", "elsewhere"),
+        ("version differs: the path wins", "7", "1"),
+    ]
+    assert names(repository) == [("flat", "3"), ("here", "7"), ("same", "1")]
     bundle = repository.find("here").graph.bundle
     assert (bundle.name, bundle.version) == ("here", "7")  # what is said of it gives the name that was asked for
     with pytest.raises(OptionError, match="model 'flat' takes segments of 1600 samples"):
@@ -84,6 +92,27 @@ async def test_an_empty_selector_takes_the_default_else_the_only_model(tmp_path:
     assert (caught.value.field, caught.value.reason) == ("model.name", "MODEL_REQUIRED")
 
 
+async def test_a_model_that_runs_alone_is_said_to(tmp_path: Path, opened: Opener) -> None:
+    models.write_waveform(tmp_path / "several.onnx")
+    path = models.write_batch_dependent(tmp_path / "alone.onnx")
+    with capture_logs() as logs:
+        await opened().refresh()
+    (warning,) = [line for line in logs if line["event"].startswith("served at batch 1")]
+    assert (warning["file"], warning["log_level"]) == (str(path), "warning")
+
+
+async def test_the_health_of_a_name_is_its_newest_version_s(tmp_path: Path, opened: Opener) -> None:
+    for version in ("9", "10"):
+        models.write_waveform(tmp_path / "w" / f"{version}.onnx")
+    repository = opened()
+    await repository.refresh()
+    older, newest = repository.find("w", "9"), repository.find("w", "10")
+    older.healthy = False
+    assert repository.health() == {"w": True}
+    older.healthy, newest.healthy = True, False
+    assert repository.health() == {"w": False}
+
+
 async def test_what_is_not_there_is_named_with_what_is(tmp_path: Path, opened: Opener) -> None:
     repository = opened(default_model="gone")
     await repository.refresh()
@@ -91,8 +120,9 @@ async def test_what_is_not_there_is_named_with_what_is(tmp_path: Path, opened: O
         repository.find("")
     models.write_waveform(tmp_path / "w" / "2.onnx")
     await repository.refresh()
-    with pytest.raises(NotFoundError, match="no model 'v'; loaded are: w"):
-        repository.find("v")
+    for name, missing in (("v", "v"), ("", "gone")):
+        with pytest.raises(NotFoundError, match=f"no model '{missing}'; loaded are: w"):
+            repository.find(name)
     with pytest.raises(NotFoundError, match="no version '1'; loaded are: 2") as caught:
         repository.find("w", "1")
     assert caught.value.resource == ("auricle.model", "w/1")
@@ -158,6 +188,31 @@ async def test_a_removed_file_drains_and_a_missing_directory_is_empty(tmp_path: 
     shutil.rmtree(tmp_path)
     await repository.refresh()
     assert heard == [{"w": True}, {}]
+
+
+async def test_a_bad_file_that_goes_is_no_failure_any_more(tmp_path: Path, opened: Opener) -> None:
+    path = tmp_path / "w.onnx"
+    path.write_bytes(b"half an upload")
+    repository = opened()
+    await repository.refresh()
+    assert list(repository.failures) == [path]
+    path.unlink()
+    await repository.refresh()
+    assert repository.failures == {}
+
+
+async def test_closing_waits_for_the_leases(tmp_path: Path, opened: Opener) -> None:
+    models.write_waveform(tmp_path / "w.onnx")
+    repository = opened()
+    await repository.refresh()
+    model = repository.find("w")
+    with model.lease():
+        closing = asyncio.create_task(repository.close())
+        assert await ask(model) == [0.5, 0.0, 0.25]
+        assert not closing.done()
+    await closing
+    with pytest.raises(UnavailableError):
+        await ask(model)
 
 
 async def test_a_lease_that_outlives_the_grace_is_ended(tmp_path: Path, opened: Opener) -> None:
