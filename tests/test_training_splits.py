@@ -30,6 +30,19 @@ def test_a_split_by_chance_takes_a_share_of_each_class_and_never_all() -> None:
     assert split(clips, share=0.2, seed=4) != made
 
 
+@pytest.mark.parametrize(("total", "tested"), [(2, 1), (17, 3), (18, 4)])
+def test_the_share_of_a_class_is_rounded(total: int, tested: int) -> None:
+    made = split([clip(f"{i}.wav", "a") for i in range(total)], share=0.2, seed=3)
+    assert len(made.tested) == tested
+
+
+def test_a_group_larger_than_the_share_is_tested_where_it_is_the_first_and_no_other_joins_it() -> None:
+    clips = [clip(f"{who}{i}", "a", who) for who in "klm" for i in range(10)]
+    for seed in range(5):
+        made = split(clips, share=0.2, seed=seed)
+        assert (len(made.tested), len({each.group for each in made.tested})) == (10, 1)
+
+
 def test_a_split_by_chance_keeps_groups_whole() -> None:
     clips = [clip(f"{who}{label}{i}", label, who) for who in "klmnopqrst" for label in "ab" for i in range(3)]
     made = split(clips, share=0.2, seed=1)
@@ -70,6 +83,14 @@ def test_a_tables_own_split_is_kept() -> None:
     assert (names(made.learned), names(made.watched), names(made.tested)) == (["1", "2"], ["4"], ["3"])
     made = split([*clips[:2], clips[3]], share=0.5, seed=1)
     assert (names(made.watched), names(made.tested)) == (["4"], ["4"])
+    made = split(clips[:3], share=0.5, seed=1)
+    assert (names(made.watched), names(made.tested)) == (["3"], ["3"])
+
+
+def test_a_held_out_group_wins_over_a_tables_split() -> None:
+    clips = [clip("1", "a", "ann", "test"), clip("2", "a", "ben", "train"), clip("3", "a", "ann", "validation")]
+    made = split(clips, share=0.5, seed=1, held_out="ben")
+    assert (names(made.learned), names(made.watched), names(made.tested)) == (["1", "3"], ["2"], ["2"])
 
 
 @pytest.mark.parametrize(("part", "message"), [("train", "nothing to test with"), ("test", "nothing to learn from")])
