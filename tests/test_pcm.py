@@ -136,6 +136,13 @@ def test_arrays_as_soundfile_gives_them_are_taken(dtype: type, encoding: str) ->
     assert frontend.pcm_to_mono(x[:0], encoding, 2).shape == (0,)
 
 
+@pytest.mark.parametrize("encoding", list(frontend.PCM_BYTES))
+def test_arrays_of_octets_are_taken_as_bytes(encoding: str) -> None:
+    data, _ = stored(300, encoding)
+    octets = np.frombuffer(data, np.uint8)
+    np.testing.assert_array_equal(frontend.pcm_to_mono(octets, encoding, 2), frontend.pcm_to_mono(data, encoding, 2))
+
+
 @pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("channels", "frame", "channel"), [(1, 0, 0), (1, 4_999, 0), (2, 3_000, 1), (3, 17, 2)])
 def test_a_sample_that_is_not_finite_is_named(bad: float, channels: int, frame: int, channel: int) -> None:
@@ -144,7 +151,7 @@ def test_a_sample_that_is_not_finite_is_named(bad: float, channels: int, frame: 
     x[frame + 1 :, 0] = np.nan
     with pytest.raises(AudioError, match=f"sample {frame} of channel {channel} is ") as caught:
         frontend.pcm_to_mono(x.tobytes(), "f32le", channels)
-    assert caught.value.reason == "AUDIO_NOT_FINITE"
+    assert (caught.value.field, caught.value.reason) == ("audio", "AUDIO_NOT_FINITE")
     with pytest.raises(AudioError, match=f"sample {70_000 + frame} of channel {channel} is "):
         frontend.pcm_to_mono(x.tobytes(), "f32le", channels, first_frame=70_000)
 
@@ -161,7 +168,7 @@ def test_a_sample_far_out_of_range_is_named_and_the_largest_is_not(
         x[frame, channel] = sign * bad
         with pytest.raises(AudioError, match=f"sample {frame} of channel {channel} is .*outside -1 to 1") as caught:
             frontend.pcm_to_mono(x.tobytes(), "f32le", channels)
-        assert caught.value.reason == "AUDIO_OUT_OF_RANGE"
+        assert (caught.value.field, caught.value.reason) == ("audio", "AUDIO_OUT_OF_RANGE")
 
 
 @pytest.mark.parametrize(
@@ -171,22 +178,33 @@ def test_a_split_sample_is_refused_with_both_numbers(size: int, encoding: str, c
     frame_bytes = frontend.PCM_BYTES[encoding] * channels
     with pytest.raises(AudioError, match=rf"^{size} bytes .*frames of {frame_bytes} bytes") as caught:
         frontend.pcm_to_mono(bytes(size), encoding, channels)
-    assert caught.value.reason == "AUDIO_SPLIT_SAMPLE"
+    assert (caught.value.field, caught.value.reason) == ("audio", "AUDIO_SPLIT_SAMPLE")
 
 
 def test_an_unknown_encoding_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(OptionError, match=r"'s24le' is unknown; use one of: s16le, f32le, mulaw, alaw"):
+    with pytest.raises(OptionError, match=r"'s24le' is unknown; use one of: s16le, f32le, mulaw, alaw") as caught:
         frontend.pcm_to_mono(b"", "s24le", 1)
+    assert caught.value.field == "encoding"
 
 
 @pytest.mark.parametrize("channels", [0, -1, 2_049])
 def test_a_channel_count_out_of_range_is_refused(channels: int) -> None:
-    with pytest.raises(OptionError, match=f"{channels} channels"):
+    with pytest.raises(OptionError, match=f"{channels} channels") as caught:
         frontend.pcm_to_mono(b"", "s16le", channels)
+    assert caught.value.field == "channels"
+
+
+def test_the_most_channels_are_mixed() -> None:
+    data, values = stored(3 * 2_048, "mulaw")
+    want = values.reshape(3, 2_048).mean(axis=1)
+    # So many additions in float32, of values that come to a few at most.
+    np.testing.assert_allclose(frontend.pcm_to_mono(data, "mulaw", 2_048), want, rtol=0, atol=1e-6)
 
 
 def test_an_array_that_says_otherwise_is_refused() -> None:
-    with pytest.raises(OptionError, match="float64 is not f32le; convert it to float32"):
+    with pytest.raises(OptionError, match="float64 is not f32le; convert it to float32") as caught:
         frontend.pcm_to_mono(np.zeros(4), "f32le", 1)
-    with pytest.raises(OptionError, match=r"shape \(4, 2\) does not hold 1 channels"):
+    assert caught.value.field == "encoding"
+    with pytest.raises(OptionError, match=r"shape \(4, 2\) does not hold 1 channels") as caught:
         frontend.pcm_to_mono(np.zeros((4, 2), np.int16), "s16le", 1)
+    assert caught.value.field == "channels"

@@ -20,6 +20,7 @@ import reference_resample
 from auricle import frontend
 from auricle._frontend import cpu
 from auricle.errors import AudioError, OptionError
+from auricle.frontend import resampling
 
 COMMON_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 ODD_PAIRS = ((12_345, 9_876), (44_100, 48_001), (4_001, 191_999), (192_000, 4_000))
@@ -206,8 +207,9 @@ def test_a_rate_that_is_no_whole_number_is_refused() -> None:
 
 
 def test_a_channel_count_out_of_range_is_refused() -> None:
-    with pytest.raises(OptionError, match="0 channels"):
+    with pytest.raises(OptionError, match="0 channels") as caught:
         frontend.ResampleStream(44_100, 16_000, channels=0)
+    assert caught.value.field == "channels"
 
 
 @pytest.mark.parametrize("shape", [(10, 3), (10, 2, 1), ()])
@@ -255,6 +257,23 @@ def test_streams_in_many_threads_do_not_meet() -> None:
     assert len(got) == 16
     for (_, index), y in got.items():
         np.testing.assert_array_equal(y, want[index])
+
+
+def test_the_plans_used_last_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    designed: list[tuple[int, int]] = []
+
+    def design(in_hz: int, out_hz: int, lanes: int) -> object:
+        designed.append((in_hz, out_hz))
+        return object()
+
+    monkeypatch.setattr(resampling, "design", design)
+    cache = resampling._PlanCache(2)
+    first, second, third = (1, 2), (3, 4), (5, 6)
+    assert cache.get(*first) is cache.get(*first)
+    for pair in (second, first, third, first, second):
+        cache.get(*pair)
+    # The third took the place of the second, which was used longest ago.
+    assert designed == [first, second, third, second]
 
 
 def test_all_levels_agree(tmp_path: Path) -> None:
