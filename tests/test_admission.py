@@ -80,7 +80,8 @@ def test_a_place_is_given_back_whatever_ends_the_call() -> None:
 def test_streams_are_bounded_beside_calls() -> None:
     gate = admission(calls=1, streams=1)
     with gate.stream("a"), gate.call("a"):
-        assert refusal(lambda: gate.stream("b")).reason == "TOO_MANY_STREAMS"
+        error = refusal(lambda: gate.stream("b"))
+        assert (error.reason, error.retry_after_s) == ("TOO_MANY_STREAMS", 1.0)
         assert gate.streams == 1
     assert gate.streams == 0
 
@@ -88,11 +89,43 @@ def test_streams_are_bounded_beside_calls() -> None:
 def test_one_client_cannot_take_every_place() -> None:
     gate = admission(calls=10, client_calls=2, client_streams=1)
     with gate.call("greedy"), gate.call("greedy"), gate.stream("greedy"):
-        assert refusal(lambda: gate.call("greedy")).reason == "CLIENT_CALLS"
-        assert refusal(lambda: gate.stream("greedy")).reason == "CLIENT_STREAMS"
+        error = refusal(lambda: gate.call("greedy"))
+        assert (error.reason, error.retry_after_s) == ("CLIENT_CALLS", LEAST_RETRY_S)
+        error = refusal(lambda: gate.stream("greedy"))
+        assert (error.reason, error.retry_after_s) == ("CLIENT_STREAMS", 1.0)
         with gate.call("modest"), gate.stream("modest"):
             assert (gate.calls, gate.streams, gate.clients) == (3, 2, 2)
     assert gate.clients == 0
+
+
+@pytest.mark.parametrize("kind", ["call", "stream"])
+def test_the_end_of_one_gives_a_client_one_place_back(kind: str) -> None:
+    gate = admission(client_calls=2, client_streams=2)
+    take = getattr(gate, kind)
+    with take("a"):
+        with take("a"):
+            pass
+        with take("a"):
+            assert refusal(lambda: take("a")).reason == f"CLIENT_{kind.upper()}S"
+
+
+def test_a_client_with_all_its_calls_open_is_told_how_long_they_take() -> None:
+    clock = Clock()
+    gate = admission(clock, client_calls=2)
+    with gate.call("a"):
+        clock.now_s += 0.5
+    with gate.call("a"), gate.call("a"):
+        assert refusal(lambda: gate.call("a")).retry_after_s == pytest.approx(2 * 0.5)
+
+
+def test_one_slow_call_among_many_is_not_taken_for_the_pace() -> None:
+    clock = Clock()
+    gate = admission(clock)
+    for took_s in [0.1] * 100 + [5.0]:
+        with gate.call("a"):
+            clock.now_s += took_s
+    with gate.call("a"):
+        assert 0.1 < gate.backlog_s < 0.5
 
 
 def test_a_clients_rate_lets_a_burst_through_and_then_its_share() -> None:
@@ -109,6 +142,12 @@ def test_a_clients_rate_lets_a_burst_through_and_then_its_share() -> None:
     clock.now_s += error.retry_after_s
     with gate.call("a"):
         assert refusal(lambda: gate.stream("a")).reason == "CLIENT_RATE"
+    # However long it was quiet, a burst is what it may begin at once.
+    clock.now_s += 1000.0
+    for _ in range(3):
+        with gate.call("a"):
+            pass
+    assert refusal(lambda: gate.call("a")).reason == "CLIENT_RATE"
 
 
 def test_clients_who_never_return_are_forgotten() -> None:
@@ -167,7 +206,9 @@ def test_a_crowd_is_spread_and_nobody_is_sent_away_for_ever() -> None:
 def test_a_draining_server_says_so_rather_than_busy() -> None:
     gate = admission(calls=1)
     with gate.call("a"):
+        assert gate.full
         gate.drain()
+        assert not gate.full
         with pytest.raises(UnavailableError):
             gate.call("b")
         with pytest.raises(UnavailableError):

@@ -45,6 +45,14 @@ async def becomes(channel: grpc.aio.Channel, service: str, status: int) -> None:
     watch.cancel()
 
 
+async def end_of(call: grpc.aio.StreamStreamCall) -> tuple[grpc.StatusCode, str | None]:
+    """The status and the reason with which a stream is ended while its client listens."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    failed = failure(caught.value)
+    return failed.code, failed.reason
+
+
 async def test_health_speaks_for_the_server_its_services_and_each_model(tmp_path: Path) -> None:
     write_embedder(tmp_path / "tiny.onnx")
     async with live_server(tmp_path) as server:
@@ -236,13 +244,13 @@ async def test_a_stream_outlives_sigterm_until_the_grace_period_ends_it_with_una
         process.send_signal(signal.SIGTERM)
         await call.write(audio(noise(1.0).tobytes()))
         assert (await call.read()).HasField("result")
-        assert await call.code() is grpc.StatusCode.UNAVAILABLE
+        assert await end_of(call) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
     assert await asyncio.to_thread(process.wait, 60) == 0
     assert process.stderr is not None
     process.stderr.close()
 
 
-async def test_a_second_signal_ends_the_grace_period(tmp_path: Path) -> None:
+async def test_a_draining_server_is_not_serving_and_a_second_signal_ends_the_grace_period(tmp_path: Path) -> None:
     write_embedder(tmp_path / "tiny.onnx")
     process = start_process(tmp_path, tmp_path / "port", "--grace-s", "3600")
     port = await port_of(process)
@@ -254,8 +262,10 @@ async def test_a_second_signal_ends_the_grace_period(tmp_path: Path) -> None:
         assert process.stderr is not None
         while json.loads(await asyncio.to_thread(process.stderr.readline))["event"] != "draining":
             pass
+        for service in ("", "auricle.v1.AudioService", "auricle.v1.ModelService", "auricle.model/tiny"):
+            await becomes(channel, service, NOT_SERVING)
         process.send_signal(signal.SIGINT)
-        assert await call.code() is grpc.StatusCode.UNAVAILABLE
+        assert await end_of(call) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
     assert await asyncio.to_thread(process.wait, 60) == 0
     process.stderr.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,12 @@ async def server(tmp_path: Path) -> AsyncIterator[Live]:
     write_whole_clip(tmp_path / "whole.onnx")
     async with live_server(tmp_path) as running:
         yield running
+
+
+async def settle() -> None:
+    """Lets every task go on as far as it can."""
+    for _ in range(100):
+        await asyncio.sleep(0)
 
 
 async def replies(server: Live, messages: list[pb.StreamEmbedRequest]) -> list[pb.StreamEmbedResponse]:
@@ -119,6 +126,49 @@ async def test_a_reader_that_does_not_read_slows_its_stream_and_loses_nothing(tm
         while (reply := await call.read()) is not None and reply != 0 and hasattr(reply, "WhichOneof"):
             kinds.append(reply.WhichOneof("payload"))
         assert kinds.count("result") == len(await unary(server, samples, pb.POOLING_NONE))
+
+
+async def test_a_stream_is_read_no_further_than_its_replies_may_wait(tmp_path: Path) -> None:
+    write_embedder(tmp_path / "tiny.onnx")
+    second = audio(noise(1.0).tobytes())
+    sent = 0
+
+    async def messages() -> AsyncIterator[pb.StreamEmbedRequest]:
+        nonlocal sent
+        yield config()
+        for _ in range(30):
+            sent += 1
+            yield second
+
+    async with live_server(tmp_path, limits=Limits(stream_replies=2)) as server:
+        async with aclosing(server.server.api.stream_embed(messages())) as answers:
+            kinds = [(await anext(answers)).WhichOneof("payload") for _ in range(2)]
+            await settle()
+            # Of the first four results one is there, two wait for their turn and one for a place among these.
+            assert sent <= 4
+            kinds += [reply.WhichOneof("payload") async for reply in answers]
+        assert sent == 30
+        assert kinds == ["ready", *["result"] * 62, "summary"]
+
+
+async def test_a_stream_that_is_left_is_read_no_more(server: Live) -> None:
+    left = asyncio.Event()
+
+    async def messages() -> AsyncIterator[pb.StreamEmbedRequest]:
+        try:
+            yield config(model=EMBEDDER)
+            yield audio(noise(1.0).tobytes())
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    answers = server.server.api.stream_embed(messages())
+    for _ in range(2):
+        await anext(answers)
+    await settle()
+    assert not left.is_set()
+    await answers.aclose()
+    assert await asyncio.wait_for(left.wait(), 10)
 
 
 async def test_a_hop_that_is_asked_for_is_rounded_and_reported(server: Live) -> None:
