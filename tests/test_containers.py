@@ -45,8 +45,10 @@ def test_a_second_stream_is_found_across_the_blocks_that_are_read(before: int) -
 
 
 def test_streams_that_begin_together_are_one_sound() -> None:
-    woven = page(FIRST, 30) + page(FIRST, 40) + page(LATER, 500) * 2 + page(LAST, 10) * 2
-    check_whole(io.BytesIO(woven), "x.ogg")
+    begun, sound = page(FIRST, 30), page(LATER, 500) * 2
+    check_whole(io.BytesIO(begun * 2 + sound + page(LAST, 10) * 2), "x.ogg")
+    with pytest.raises(AudioError, match=f"the second from byte {len(begun + sound)} on"):
+        check_whole(io.BytesIO(begun + sound + begun + page(LAST, 10) * 2), "x.ogg")
 
 
 def test_empty_chunks_without_end_are_walked_over_for_a_while_only() -> None:

@@ -180,6 +180,7 @@ async def test_a_sound_is_let_go_when_it_has_become_features(tmp_path: Path) -> 
         while not model.batcher.waiting:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0)
         data.clear()  # a BufferError where anybody still has a view
+        assert (len(data), call.done()) == (0, False)
         call.cancel()
 
 

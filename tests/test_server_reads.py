@@ -82,8 +82,9 @@ async def test_a_message_over_the_budget_is_taken_alone() -> None:
 
 async def test_nobody_waits_longer_than_the_patience_for_messages_that_are_not_used() -> None:
     reads = Reads(budget_bytes=LARGE, arrival_s=3600.0, patience_s=0.01)
-    await reads.turn()
-    await asyncio.wait_for(reads.turn(), 10.0)
+    first = await reads.turn()
+    assert (await asyncio.wait_for(reads.turn(), 10.0)).size == first.size == LARGE
+    assert reads.held_bytes == 2 * LARGE
 
 
 async def test_messages_that_do_not_come_keep_nobody_out() -> None:

@@ -94,9 +94,14 @@ def test_a_server_that_is_slow_to_answer_the_connection_is_waited_for():
 
 
 def test_nothing_is_sent_before_the_first_call():
-    with Client(NOBODY):
-        pass
-    asyncio.run(AsyncClient(NOBODY).close())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with Client(address):
+            pass
+        asyncio.run(AsyncClient(address).close())
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody is at the door
+            server.accept()
 
 
 def test_many_threads_share_one_client():
