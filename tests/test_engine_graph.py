@@ -170,6 +170,31 @@ def test_the_least_length_is_found_at_load(tmp_path: Path, write: Callable[[Path
         graph.run(("embedding",), [graph.noise(1)[:least]])
 
 
+def folded(path: Path, stream_length: int) -> Path:
+    """The mean of rows of 160 samples: it takes whole rows only."""
+    return models.write(
+        path,
+        nodes=[
+            ("Reshape", ["wave", "shape"], "rows"),
+            ("ReduceMean", ["rows"], "embedding", {"axes": [1], "keepdims": 0}),
+        ],
+        inputs={"wave": ["batch", "samples"]},
+        outputs={"embedding": ["batch", 160]},
+        constants={"shape": np.array([0, -1, 160], np.int64)},
+        metadata=models.waveform_bundle(segment={**WHOLE, "stream_length": stream_length}),
+    )
+
+
+def test_a_model_that_takes_certain_lengths_has_no_least_one(tmp_path: Path) -> None:
+    graph = load(folded(tmp_path / "m.onnx", 1600))
+    assert graph.least_length == 1
+    assert graph.run(("embedding",), [graph.noise(0)[:320]])["embedding"].shape == (1, 160)
+    with pytest.raises(BundleError, match=r"segment\.stream_length, 1601 samples; make it"):
+        load(folded(tmp_path / "n.onnx", 1601))
+    # Longer than the second of noise that other lengths are tried with.
+    assert load(folded(tmp_path / "o.onnx", 160 * 400)).least_length == 1
+
+
 def test_too_short_a_clip_is_told_how_much_the_model_needs(tmp_path: Path) -> None:
     for write, least in ((models.write_convolution, 400), (frame_convolution, 4 * 160 + 400)):
         graph = load(write(tmp_path / "m.onnx"))
@@ -281,7 +306,7 @@ embedder, classifier = models.write_embedder, models.write_classifier
         (crooked, ("fails on one segment of noise",)),
         (
             options(models.write_convolution, segment={"length": None, "hop": None, "stream_length": 399}),
-            ("segment.stream_length is 399", "fewer than 400 samples"),
+            ("segment.stream_length, 399 samples", "needs 400 at least"),
         ),
     ],
 )

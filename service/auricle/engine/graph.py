@@ -27,6 +27,8 @@ TRIAL_SIZES = (1, 2, 3, 4, 5, 8)
 # A model that needs more company than this to give steady answers runs alone instead.
 MOST_PADDED_ROWS = 4
 INPUT_DTYPES = ("float32", "float16")
+# A model with a least length takes that and any more.
+LONGER = (1, 2, 3)
 
 
 class Graph:
@@ -197,29 +199,33 @@ class Graph:
     def _find_least_length(self, where: str) -> int:
         """Halves its way to the shortest noise that gives finite answers of the usual sizes, in a few short runs.
 
-        A convolution without padding needs as many samples as it is wide, a deviation over time two.
+        A convolution without padding needs as many samples as it is wide, a deviation over time two. A model that does
+        not take any longer clip too, as one that folds its input into rows, has no least length: calls will tell.
         """
         if self.bundle.segment.length is not None:
             return 1
         outputs = tuple(dict.fromkeys(spec.tensor for spec in self.bundle.heads))
         noise = self.noise(0)
         usual = self.run(outputs, [noise])
-        if not all(np.isfinite(array).all() for array in usual.values()):  # nothing to go by: calls will tell
+        if not all(np.isfinite(array).all() for array in usual.values()):  # nothing to go by
             return 1
 
         def answers(length: int) -> bool:
             try:
-                found = self.run(outputs, [noise[:length]])
+                found = self.run(outputs, [np.resize(noise, (length, *noise.shape[1:]))])
             except Exception:  # onnxruntime's exceptions share no narrower base
                 return False
             return all(found[name].shape == usual[name].shape and np.isfinite(found[name]).all() for name in outputs)
 
         least = bisect_left(range(1, len(noise)), True, key=answers) + 1
+        if not all(answers(least + more) for more in LONGER):
+            least = 1
         stream_length = self.bundle.segment.stream_length
-        if stream_length is not None and stream_length < least:
+        if stream_length is not None and not answers(stream_length):
+            needs = f", it needs {least} at least" if stream_length < least else ""
             raise BundleError(
-                f"{where}: segment.stream_length is {stream_length}, but the graph fails on fewer than {least} "
-                f"{self.bundle.segment.unit}; make it that at least"
+                f"{where}: the graph fails on segment.stream_length, {stream_length} {self.bundle.segment.unit}{needs}; "
+                "make it a length that the graph takes"
             )
         return least
 
