@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,6 +123,32 @@ def test_what_comes_to_nothing_removes_the_folders_that_it_made_alone(tmp_path: 
         raise ZeroDivisionError
     assert everything_in(tmp_path) == ["/".join(there[:count]) for count in range(1, len(there) + 1)]
     assert kept.stat().st_ino == before
+
+
+@pytest.mark.parametrize("place", ["/proc/auricle", "/proc/auricle/models", "/proc", "models", "."])
+def test_a_place_where_nothing_can_be_made_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "removed").mkdir()
+    monkeypatch.chdir(tmp_path / "removed")
+    (tmp_path / "removed").rmdir()
+    with pytest.raises(FileNotFoundError), scratch_directory(Path(place)):
+        pass
+
+
+def test_a_parent_that_another_removes_meanwhile_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, calls, mkdtemp = tmp_path / "a" / "models", count(1), tempfile.mkdtemp
+
+    def late(**wanted: Any) -> str:
+        if next(calls) <= 2:
+            place.rmdir()
+            place.parent.rmdir()
+        return mkdtemp(**wanted)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", late)
+    with scratch_directory(place) as scratch:
+        assert scratch.parent == place
+    assert everything_in(tmp_path) == []
 
 
 def test_a_failed_import_leaves_the_users_empty_directory(tmp_path: Path) -> None:

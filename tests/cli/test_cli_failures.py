@@ -82,6 +82,17 @@ def test_advice_about_a_file_is_not_of_a_request(run: Any, tmp_path: Path, embed
         assert text.rstrip().endswith("convert it to one of them, or say what raw samples are, as PCM")
 
 
+@pytest.mark.parametrize("place", ["/proc/models", "models"])
+def test_a_models_directory_that_cannot_be_made_is_told_of_in_a_line(
+    run: Any, tmp_path: Path, monkeypatch: Any, place: str
+) -> None:
+    (tmp_path / "removed").mkdir()
+    monkeypatch.chdir(tmp_path / "removed")
+    (tmp_path / "removed").rmdir()
+    ran = run("models", "import", write_embedder(tmp_path / "tones.onnx"), "--models", place)
+    assert (ran.code, ran.out, ran.err) == (3, "", f"auricle: {place}: No such file or directory\n")
+
+
 def test_a_fault_of_ours_is_code_70(run: Any, monkeypatch: Any, embedders: Path, clips: list[Path]) -> None:
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("oops")

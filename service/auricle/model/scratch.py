@@ -7,6 +7,7 @@ next owner knows that it is stale, also from another container and whatever beca
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 __all__ = ["scratch_directory"]
 
 _PREFIX = ".scratch-"
+_ATTEMPTS = 100
 
 
 @contextlib.contextmanager
@@ -26,7 +28,7 @@ def scratch_directory(parent: Path) -> Iterator[Path]:
     ``parent`` and what is missing above it are made, and go again where nothing was put into them.
 
     Raises:
-        OSError: ``parent`` cannot be written, or its file system has no locks.
+        OSError: ``parent`` cannot be made or written, or its file system has no locks.
     """
     made: list[Path] = []
     try:
@@ -43,31 +45,42 @@ def scratch_directory(parent: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
+def _claim_new(parent: Path, made: list[Path]) -> tuple[Path, int]:
+    # Between two of these steps another process may sweep the new directory or remove the empty parent. What goes
+    # wrong every time is not its doing: nothing can be made in /proc, say, or in a directory that was removed.
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            _make(parent, made)
+            path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            if not left:
+                raise
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return path, lock
+        os.close(lock)
+    raise FileNotFoundError(errno.ENOENT, "what is made there is removed at once", str(parent))
+
+
 def _make(folder: Path, made: list[Path]) -> None:
     """Makes a folder and those above it, and notes what was not there; another's empty folder is not ours to remove."""
     try:
-        folder.mkdir()
+        _make_one(folder, made)
     except FileNotFoundError:
         _make(folder.parent, made)
-        _make(folder, made)
+        _make_one(folder, made)
+
+
+def _make_one(folder: Path, made: list[Path]) -> None:
+    try:
+        folder.mkdir()
     except FileExistsError:
         if not folder.is_dir():
             raise
     else:
         made.append(folder)
-
-
-def _claim_new(parent: Path, made: list[Path]) -> tuple[Path, int]:
-    # Between two of these steps another process may sweep the new directory or remove the empty parent.
-    while True:
-        _make(parent, made)
-        with contextlib.suppress(FileNotFoundError):
-            path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if path.exists():
-                return path, lock
-            os.close(lock)
 
 
 def _sweep(parent: Path) -> None:
