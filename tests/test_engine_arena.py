@@ -49,10 +49,24 @@ def test_an_unusual_run_is_followed_by_one_that_gives_its_memory_back(loaded: Ru
     assert not loaded.run(8)
     loaded.now_s += LEAST_PAUSE_S
     assert not loaded.run(9, 0.01)  # one as large would but take it anew
-    loaded.now_s += LEAST_PAUSE_S
     assert loaded.run(8)
     loaded.now_s += 1000
     assert not loaded.run(8)
+
+
+def test_runs_above_the_usual_neither_give_back_nor_put_off_what_a_far_larger_one_took(loaded: Runs) -> None:
+    for _ in range(3):
+        loaded.now_s += 1000
+        assert not loaded.run(30)
+    loaded.run(1000, 2.0)
+    for _ in range(3):
+        loaded.now_s += 0.3 * PAUSE * 2.0
+        assert not loaded.run(30, 0.001)
+    loaded.now_s += 0.1 * PAUSE * 2.0
+    assert not loaded.run(251, 0.001)
+    assert loaded.run(250)
+    loaded.now_s += 1000
+    assert not loaded.run(30)
 
 
 def test_the_pause_is_many_times_as_long_as_the_run_was(loaded: Runs) -> None:

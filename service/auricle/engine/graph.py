@@ -224,8 +224,8 @@ class Graph:
         if stream_length is not None and not answers(stream_length):
             needs = f", it needs {least} at least" if stream_length < least else ""
             raise BundleError(
-                f"{where}: the graph fails on segment.stream_length, {stream_length} {self.bundle.segment.unit}{needs}; "
-                "make it a length that the graph takes"
+                f"{where}: the graph fails on segment.stream_length, {stream_length} {self.bundle.segment.unit}{needs}"
+                "; make it a length that the graph takes"
             )
         return least
 
