@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Sequence
@@ -56,6 +57,20 @@ async def test_who_has_gone_while_a_run_failed_is_not_run_again(monkeypatch: pyt
     assert isinstance(found[0], asyncio.CancelledError)
     assert isinstance(found[1], DeadlineError)
     assert not isinstance(found[2], BaseException)
+
+
+async def test_a_failure_that_nobody_asks_for_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    batcher = Batcher(lambda outputs, segments: {"out": np.stack(segments)}, BatchSettings())
+    try:
+        late = batcher.submit("a", np.zeros(2, np.float32), ("out",), time.monotonic())
+        done = asyncio.Event()
+        late.add_done_callback(lambda future: done.set())
+        await asyncio.wait_for(done.wait(), PATIENCE_S)
+        del late
+        gc.collect()
+    finally:
+        await batcher.close()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_a_run_without_a_finite_row_is_a_fault() -> None:

@@ -163,8 +163,7 @@ class Batcher:
         give_way()
         while True:
             with self._changed:
-                while not self._count and not self._closing:
-                    self._changed.wait()
+                self._changed.wait_for(lambda: self._count or self._closing)
                 if self._closing:
                     return
                 self._gather()
@@ -247,3 +246,4 @@ class Batcher:
                     entry.future.set_result(result)
                 else:
                     entry.future.set_exception(result)
+                    entry.future.exception()  # or asyncio logs it where its caller has gone by itself
