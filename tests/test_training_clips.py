@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,10 @@ def test_a_class_folder_without_sounds_is_refused(tmp_path: Path) -> None:
         by_folder(tmp_path)
 
 
-def test_a_class_folder_whose_name_has_a_line_break_is_refused(tmp_path: Path) -> None:
-    folder(tmp_path, "y\nes/a.wav")
-    with pytest.raises(InvalidArgumentError, match=r"the label 'y\\nes' has a line break"):
+@pytest.mark.parametrize("name", ["y\nes", "yes\n", "\n"])
+def test_a_class_folder_whose_name_has_a_line_break_is_refused(tmp_path: Path, name: str) -> None:
+    folder(tmp_path, f"{name}/a.wav")
+    with pytest.raises(InvalidArgumentError, match=re.escape(f"the label {name!r} has a line break")):
         by_folder(tmp_path)
 
 

@@ -137,7 +137,7 @@ def _sounds(folder: Path) -> list[Path]:
 
 def _check_label(label: str, at: str) -> None:
     """A label is a line of a report and of a list of labels."""
-    if len(label.splitlines()) > 1:
+    if label.splitlines() != [label]:
         raise InvalidArgumentError(f"{at}: the label {label!r} has a line break; write it in one line")
 
 
