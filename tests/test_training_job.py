@@ -19,6 +19,9 @@ from auricle.engine.graph import Graph
 from auricle.errors import AudioError, AuricleError, BundleError, InvalidArgumentError, OptionError
 from auricle.serve.local import LocalTransport
 from auricle.training import Job, run
+from auricle.training.cache import FeatureCache
+from auricle.training.clips import by_folder
+from auricle.training.transfer import embeddings
 
 RATE_HZ = 16000
 LEVELS = {"loud": 0.5, "quiet": 0.05}
@@ -249,6 +252,20 @@ def test_a_cache_changes_nothing(data: Path, backbone: Path, tmp_path: Path) -> 
     assert len({out.read_bytes() for out in outs}) == 1
     # The clips that were learned from and those that were watched.
     assert len(list((tmp_path / "cache").rglob("*.npz"))) == 20
+
+
+@models.needs_another_device
+def test_another_device_has_entries_of_its_own(data: Path, backbone: Path, tmp_path: Path) -> None:
+    for device, entries in (("cpu", 20), (models.ANOTHER_DEVICE, 40), ("cpu", 40)):
+        run(Job(data=data, out=tmp_path / "l.onnx", backbone=str(backbone), cache=tmp_path / "cache", device=device))
+        assert len(list((tmp_path / "cache").rglob("*.npz"))) == entries
+
+
+def test_without_a_cache_the_backbone_is_read_once(data: Path, backbone: Path) -> None:
+    graph, clips = Graph(backbone, SessionSettings()), by_folder(data)[0]
+    backbone.unlink()
+    x, sources = embeddings(backbone, graph, graph.heads[0], clips, cache=FeatureCache())
+    assert (x.shape[1], sources[-1]) == (3, len(clips) - 1)
 
 
 @pytest.mark.parametrize("beside", ["metadata", "weights"])

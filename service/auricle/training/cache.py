@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from auricle import __version__, frontend
 
-__all__ = ["FeatureCache"]
+__all__ = ["FeatureCache", "digest"]
 
 Arrays = dict[str, NDArray[Any]]
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
     """Names a file's content, wherever the file lies and whenever it was written."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -40,6 +40,11 @@ class FeatureCache:
         # The kernels of two instruction sets agree to rounding only.
         self._base = (__version__, frontend.simd)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a folder; without one nobody reads what an entry's ``what`` would say."""
+        return self._folder is not None
+
     def arrays(self, path: Path, what: tuple[Any, ...], compute: Callable[[], Arrays]) -> Arrays:
         """The arrays by name, from the folder or from ``compute``.
 
@@ -48,7 +53,7 @@ class FeatureCache:
         """
         if self._folder is None:
             return compute()
-        key = hashlib.sha256(repr((self._base, _digest(path), what)).encode()).hexdigest()
+        key = hashlib.sha256(repr((self._base, digest(path), what)).encode()).hexdigest()
         entry = self._folder / key[:2] / f"{key}.npz"
         # A damaged entry, of a full disk say, is computed again.
         with contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile), entry.open("rb") as file:

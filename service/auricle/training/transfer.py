@@ -19,7 +19,7 @@ from auricle.errors import BundleError, OptionError
 from auricle.model.bundle import Bundle
 from auricle.model.heads import Head, HeadSpec
 from auricle.model.labels import LabelList
-from auricle.training.cache import FeatureCache
+from auricle.training.cache import FeatureCache, digest
 from auricle.training.clips import Clip
 from auricle.training.export import with_bundle
 from auricle.training.report import History
@@ -96,7 +96,8 @@ def embeddings(
     on_clip: Callable[[], None] = lambda: None,
 ) -> tuple[Floats, NDArray[np.int64]]:
     """The embedding of every segment as served, before pooling: f32 (n, dimension), and the clip of each: int (n,)."""
-    what, found = ("embedding", _digest(path, graph.bundle), head.spec.tensor, graph.device), []
+    model = _digests(path, graph.bundle) if cache.keeps else ()
+    what, found = ("embedding", *model, head.spec.tensor, graph.device), []
     for clip in clips:
         found.append(cache.arrays(clip.path, what, partial(_vectors, graph, head, clip))["vectors"])
         on_clip()
@@ -108,12 +109,12 @@ def _vectors(graph: Graph, head: Head, clip: Clip) -> dict[str, NDArray[Any]]:
     return {"vectors": np.stack([head.values(run) for run in runs])}
 
 
-def _digest(path: Path, bundle: Bundle) -> str:
+def _digests(path: Path, bundle: Bundle) -> tuple[str, ...]:
     """Names a model: its graph, its weights and its metadata, those too that lie in files beside it."""
-    import onnx
+    from auricle.metadata.onnxfile import data_files
 
-    parts = onnx.load(path).SerializeToString(deterministic=True), msgspec.json.encode(bundle)
-    return ".".join(hashlib.sha256(part).hexdigest() for part in parts)
+    files = (path, *(path.parent / name for name in data_files(path)))
+    return (*(digest(file) for file in files), hashlib.sha256(msgspec.json.encode(bundle)).hexdigest())
 
 
 def fit_head(
