@@ -147,6 +147,36 @@ def test_a_model_that_takes_a_clip_at_once_is_given_no_long_one_in_segments_unas
         )
 
 
+@pytest.mark.parametrize("pooling", [None, "mean"])
+@pytest.mark.parametrize("stream_length", [None, 8000])
+def test_nor_is_the_default_model(tmp_path: Path, clip: np.ndarray, pooling: Any, stream_length: int | None) -> None:
+    write_whole_clip(tmp_path / "w.onnx", segment={"length": None, "hop": None, "stream_length": stream_length})
+    settings = ServerSettings(models_dir=tmp_path, listen="127.0.0.1:0", watch=False, grace_s=2.0)
+    sound = Pcm(clip, 22050)
+    refused = pytest.raises(errors.LimitError, match=r"the limit content_bytes = 1 of .*, and (w|the default model) ")
+
+    async def awaited(target: str) -> None:
+        async with AsyncClient(target, limits=SMALL) as client:
+            await client.embed(sound, pooling=pooling)
+
+    with serving(settings) as target, Client(target, limits=SMALL) as client:
+        with refused as caught:
+            client.embed(sound, pooling=pooling)
+        assert caught.value.field == "options.segment_length"
+        with refused:
+            asyncio.run(awaited(target))
+        assert client.embed(sound, segment_length_s=0.4, pooling=pooling).model == "w"
+
+
+def test_a_length_of_a_segment_that_the_default_model_does_not_take_is_a_bad_option(
+    tmp_path: Path, clip: np.ndarray
+) -> None:
+    write_embedder(tmp_path / "e.onnx")
+    refused = pytest.raises(errors.OptionError, match="takes segments of 96 frames and no other")
+    with LocalTransport(models_dir=tmp_path) as transport, Client(transport=transport, limits=SMALL) as client, refused:
+        client.embed(Pcm(clip, 22050), segment_length_s=0.4)
+
+
 def test_every_door_gives_the_same_answer(address: str, models_dir: Path, clip: np.ndarray) -> None:
     sound = Pcm(clip, 22050)
 

@@ -22,7 +22,7 @@ from auricle.client.retries import RetryPolicy, TimeLimit, finite_s
 from auricle.client.sources import in_loop
 from auricle.client.streams import AnyChunks, open_chunks
 from auricle.client.transport import CHANNEL_OPTIONS, TlsOptions, check_target, grpc_calls
-from auricle.errors import CancelledError, UnavailableError
+from auricle.errors import AuricleError, CancelledError, UnavailableError
 
 __all__ = ["AsyncClient"]
 
@@ -152,7 +152,12 @@ class AsyncClient:
             try:
                 step = next(flow)
                 while True:
-                    step = flow.send(await self._perform(step, limit))
+                    try:
+                        answer = await self._perform(step, limit)
+                    except AuricleError as error:
+                        step = flow.throw(error)
+                    else:
+                        step = flow.send(answer)
             except StopIteration as done:
                 result: T = done.value
                 return result

@@ -46,6 +46,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+_LENGTH = "options.segment_length"
 _ENCODING_NAMES = {code: name for name, code in options.ENCODINGS.items()}
 
 
@@ -100,6 +101,7 @@ class Collect:
 
 Step: TypeAlias = Unary | Work[Any] | Collect
 Flow: TypeAlias = Generator[Step, Any, T]
+"""Each step is answered with what it gave, or the error of the tree that it raised is thrown in."""
 
 
 def embed(
@@ -217,18 +219,28 @@ def _collect(call: StreamCall, source: Long, *, kinds: tuple[str, ...]) -> Flow[
     wanted = call.config.options
     whole, unpooled = not wanted.HasField("segment_length"), wanted.pooling == pb.POOLING_UNSPECIFIED
     if whole or unpooled:
-        info = yield from _model_of(call)
+        try:
+            info = yield from _model_of(call)
+        except OptionError as error:
+            # The stream that would tell the default model's name does not begin without a length.
+            if whole and error.field == _LENGTH:
+                raise _at_once(source, "the default model") from error
+            raise
         if whole and info.segment_samples is None:
-            raise LimitError(
-                f"the clip is over the limit {source.exceeds} of one message, and {info.name} takes a clip at once, "
-                "which a stream cannot give it; pass segment_length_s= to have it cut into segments",
-                field="options.segment_length",
-            )
+            raise _at_once(source, info.name)
         if unpooled:
             wanted.pooling = _unary_pooling(info, wanted.heads, kinds)
     found = _Found(pooled=wanted.pooling != pb.POOLING_NONE)
     yield Collect(call, source.chunks(), found.add)
     return found
+
+
+def _at_once(source: Long, model: str) -> LimitError:
+    return LimitError(
+        f"the clip is over the limit {source.exceeds} of one message, and {model} takes a clip at once, "
+        "which a stream cannot give it; pass segment_length_s= to have it cut into segments",
+        field=_LENGTH,
+    )
 
 
 def _model_of(call: StreamCall) -> Flow[ModelInfo]:

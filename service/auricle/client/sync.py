@@ -185,7 +185,12 @@ class Client:
             try:
                 step = next(flow)
                 while True:
-                    step = flow.send(self._perform(step, limit))
+                    try:
+                        answer = self._perform(step, limit)
+                    except AuricleError as error:
+                        step = flow.throw(error)
+                    else:
+                        step = flow.send(answer)
             except StopIteration as done:
                 result: T = done.value
                 return result
