@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from live import failure, live_server, noise, pcm
 from models import write_embedder
 
 LONG_S = 3600.0
+METHODS = ("AudioService/Embed", "AudioService/Classify", "ModelService/ListModels", "ModelService/GetModel")
 
 
 class Upload:
@@ -29,9 +31,9 @@ class Upload:
         return await self.came
 
 
-def begin(arrivals: Arrivals) -> tuple[Upload, asyncio.Task[bytes | AuricleError]]:
+def begin(arrivals: Arrivals, client: str = "10.0.0.1") -> tuple[Upload, asyncio.Task[bytes | AuricleError]]:
     upload = Upload()
-    return upload, asyncio.create_task(arrivals.message(upload))
+    return upload, asyncio.create_task(arrivals.message(upload, client))
 
 
 async def settle() -> None:
@@ -70,6 +72,24 @@ async def test_one_call_more_than_may_wait_ends_the_one_that_has_waited_longest(
     assert arrivals.waiting == 0
 
 
+async def test_a_client_with_many_silent_calls_ends_its_own_and_nobody_s_slow_upload() -> None:
+    arrivals = Arrivals(LONG_S, most=3)
+    slow, upload = begin(arrivals, "10.0.0.2")
+    silent = [begin(arrivals)[1] for _ in range(5)]
+    _, newcomer = begin(arrivals, "10.0.0.3")
+    await settle()
+    assert [call.done() for call in silent] == [True, True, True, True, False]
+    ended = await silent[0]
+    assert isinstance(ended, AuricleError)
+    assert "3 of them from client 10.0.0.1" in ended.message
+    assert "open fewer calls before their messages" in ended.message
+    slow.came.set_result(b"sound")
+    assert await upload == b"sound"
+    assert not newcomer.done()
+    for call in (silent[-1], newcomer):
+        call.cancel()
+
+
 async def test_who_is_cancelled_leaves_nothing_behind() -> None:
     arrivals = Arrivals(LONG_S, most=1)
     _, gone = begin(arrivals)
@@ -98,15 +118,38 @@ async def test_without_an_idle_time_out_a_message_may_take_for_ever() -> None:
     assert await call == b"sound"
 
 
-async def test_a_call_that_sends_nothing_is_ended_over_the_wire_and_others_are_answered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_call_that_sends_nothing_is_ended_over_the_wire_and_others_are_answered(
+    tmp_path: Path, method: str
+) -> None:
     write_embedder(tmp_path / "tiny.onnx")
     async with live_server(tmp_path, limits=Limits(idle_s=1 / MESSAGE_IDLES)) as running:
-        silent = running.channel.stream_unary("/auricle.v1.AudioService/Embed")()
+        silent = running.channel.stream_unary(f"/auricle.v1.{method}")()
         await silent.wait_for_connection()
         assert (await running.audio.Embed(pb.EmbedRequest(audio=pcm(noise(1.0))))).usage.segments == 2
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await silent
+            await asyncio.wait_for(silent, 10.0)
         failed = failure(caught.value)
         assert (failed.code, failed.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "STREAM_IDLE")
         assert "did not come whole within 1 s" in failed.message
         assert (await running.audio.Embed(pb.EmbedRequest(audio=pcm(noise(1.0))))).usage.segments == 2
+
+
+async def test_silent_calls_of_all_methods_are_counted_together_by_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auricle.serve.grpc.Arrivals", partial(Arrivals, most=len(METHODS) - 1))
+    async with live_server(tmp_path) as running:
+        calls = [running.channel.stream_unary(f"/auricle.v1.{method}")() for method in METHODS]
+        silent = [asyncio.ensure_future(call) for call in calls]
+        # Those of one connection that begin together come in any order.
+        (ended,), left = await asyncio.wait(silent, timeout=10.0, return_when=asyncio.FIRST_COMPLETED)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ended
+        failed = failure(caught.value)
+        assert (failed.code, failed.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
+        assert f"{len(METHODS)} of them from client 127.0.0.1," in failed.message
+        assert len(left) == len(METHODS) - 1
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(left)

@@ -1,9 +1,13 @@
-"""Arrivals: calls that are open and whose message is yet to come; neither long nor many, whatever clients do."""
+"""Arrivals: calls that are open and whose message is yet to come; neither long nor many, whatever clients do.
+
+Of the contract's services, that is. Health's and reflection's calls are gRPC's own, and some are made to stay open.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections import Counter
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -18,6 +22,11 @@ MESSAGE_IDLES = 15
 MOST_WAITING = 1024
 
 
+class _Wait(NamedTuple):
+    client: str
+    since_s: float
+
+
 class Arrivals:
     """Waits for the messages of unary calls. Used on one event loop.
 
@@ -25,8 +34,8 @@ class Arrivals:
 
     Args:
         idle_s: seconds that a stream may be silent; ``MESSAGE_IDLES`` of them are a message's. None waits for ever.
-        most: calls that wait at once. One more ends the one that has waited longest: were new ones refused, silent
-            calls would keep everybody out.
+        most: calls that wait at once. One more ends the one that has waited longest of the client with the most: were
+            new ones refused, silent calls would keep everybody out, and were it anyone's, they would end slow uploads.
     """
 
     def __init__(self, idle_s: float | None, *, most: int = MOST_WAITING) -> None:
@@ -34,22 +43,22 @@ class Arrivals:
         self._most = most
         self._loop = asyncio.get_running_loop()
         # The oldest first.
-        self._since: dict[asyncio.Task[Any], float] = {}
+        self._waits: dict[asyncio.Task[Any], _Wait] = {}
         self._errors: dict[asyncio.Task[Any], AuricleError] = {}
         self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
         """Calls whose message is yet to come."""
-        return len(self._since)
+        return len(self._waits)
 
-    async def message(self, context: Any) -> bytes | AuricleError:
-        """A call's one message, or why there is none: for whoever counts calls, which this one is not yet."""
+    async def message(self, context: Any, client: str) -> bytes | AuricleError:
+        """A client's one message of a call, or why there is none: for whoever counts calls, which it is not yet."""
         task = asyncio.current_task()
         assert task is not None
-        if len(self._since) >= self._most:
-            self._end_oldest()
-        self._since[task] = self._loop.time()
+        self._waits[task] = _Wait(client, self._loop.time())
+        if len(self._waits) > self._most:
+            self._end_one()
         if self._alarm is None:
             self._set_alarm()
         try:
@@ -60,36 +69,37 @@ class Arrivals:
                 raise
             return error
         finally:
-            self._since.pop(task, None)
+            self._waits.pop(task, None)
             self._errors.pop(task, None)
         if message is grpc.aio.EOF:
             return ProtocolError("the call ended before its request; send one message")
         return message  # type: ignore[no-any-return]
 
     def _end(self, task: asyncio.Task[Any], error: AuricleError) -> None:
-        del self._since[task]
+        del self._waits[task]
         self._errors[task] = error
         task.cancel()
 
-    def _end_oldest(self) -> None:
+    def _end_one(self) -> None:
+        ((client, calls),) = Counter(wait.client for wait in self._waits.values()).most_common(1)
         error = BusyError(
-            f"{self._most} calls wait for their message, the most there may be, and this one has waited longest; "
-            "send the message with the call, after the given delay",
+            f"more than {self._most} calls wait for their message, {calls} of them from client {client}, of which this "
+            "one has waited longest; open fewer calls before their messages",
             reason="TOO_MANY_CALLS",
             retry_after_s=1.0,
         )
-        self._end(next(iter(self._since)), error)
+        self._end(next(task for task, wait in self._waits.items() if wait.client == client), error)
 
     def _set_alarm(self) -> None:
-        if self._longest_s is not None and self._since:
-            oldest = next(iter(self._since.values()))
-            self._alarm = self._loop.call_at(oldest + self._longest_s, self._ring)
+        if self._longest_s is not None and self._waits:
+            oldest = next(iter(self._waits.values()))
+            self._alarm = self._loop.call_at(oldest.since_s + self._longest_s, self._ring)
 
     def _ring(self) -> None:
         assert self._longest_s is not None
         self._alarm = None
         late = self._loop.time() - self._longest_s
-        for task in [task for task, since in self._since.items() if since <= late]:
+        for task in [task for task, wait in self._waits.items() if wait.since_s <= late]:
             error = IdleError(
                 f"the request did not come whole within {self._longest_s:g} s, {MESSAGE_IDLES} times the limit idle_s; "
                 "stream the sound, or send less of it at a time"

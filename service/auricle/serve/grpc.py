@@ -102,14 +102,16 @@ class _AudioService(grpc.GenericRpcHandler):
 
     async def embed(self, _: Any, context: Any) -> bytes:
         with await self._reads.turn() as share:
-            message = await self._arrivals.message(context)
-            answer = self._unary(message, context, share, pb.EmbedRequest, self._api.embed_wire)
+            client = client_of(context.peer())
+            message = await self._arrivals.message(context, client)
+            answer = self._unary(message, client, context, share, pb.EmbedRequest, self._api.embed_wire)
             return await self._calls.one(context, answer)
 
     async def classify(self, _: Any, context: Any) -> bytes:
         with await self._reads.turn() as share:
-            message = await self._arrivals.message(context)
-            answer = self._unary(message, context, share, pb.ClassifyRequest, self._api.classify_wire)
+            client = client_of(context.peer())
+            message = await self._arrivals.message(context, client)
+            answer = self._unary(message, client, context, share, pb.ClassifyRequest, self._api.classify_wire)
             return await self._calls.one(context, answer)
 
     async def stream_embed(self, _: Any, context: Any) -> None:
@@ -121,6 +123,7 @@ class _AudioService(grpc.GenericRpcHandler):
     async def _unary(
         self,
         message: bytes | AuricleError,
+        client: str,
         context: Any,
         share: Share,
         kind: type[RequestT],
@@ -129,7 +132,7 @@ class _AudioService(grpc.GenericRpcHandler):
         # A call takes no place before its message is there: those that send none would fill the server.
         if isinstance(message, AuricleError):
             raise message
-        with self._admission.call(client_of(context.peer())):
+        with self._admission.call(client):
             share.came(len(message))
             request, sent = parse(kind, message)
             del message
@@ -154,12 +157,13 @@ class _AudioService(grpc.GenericRpcHandler):
 
 
 class _ModelService:
-    """ModelService's methods, whose requests are parsed as AudioService's are."""
+    """ModelService's methods, whose requests are read and parsed as AudioService's are."""
 
-    def __init__(self, api: Api, calls: Calls) -> None:
+    def __init__(self, api: Api, calls: Calls, arrivals: Arrivals) -> None:
         self._api = api
         self._calls = calls
-        unary = grpc.unary_unary_rpc_method_handler
+        self._arrivals = arrivals
+        unary = grpc.stream_unary_rpc_method_handler
         self.handler = grpc.method_handlers_generic_handler(
             MODEL_SERVICE,
             {
@@ -168,13 +172,21 @@ class _ModelService:
             },
         )
 
-    async def list_models(self, message: bytes, context: Any) -> pb.ListModelsResponse:
-        return await self._calls.one(context, self._unary(pb.ListModelsRequest, message, self._api.list_models))
+    async def list_models(self, _: Any, context: Any) -> pb.ListModelsResponse:
+        return await self._unary(context, pb.ListModelsRequest, self._api.list_models)
 
-    async def get_model(self, message: bytes, context: Any) -> pb.GetModelResponse:
-        return await self._calls.one(context, self._unary(pb.GetModelRequest, message, self._api.get_model))
+    async def get_model(self, _: Any, context: Any) -> pb.GetModelResponse:
+        return await self._unary(context, pb.GetModelRequest, self._api.get_model)
 
-    async def _unary(self, kind: type[MessageT], message: bytes, answer: Callable[[MessageT], Awaitable[T]]) -> T:
+    async def _unary(self, context: Any, kind: type[MessageT], answer: Callable[[MessageT], Awaitable[T]]) -> T:
+        message = await self._arrivals.message(context, client_of(context.peer()))
+        return await self._calls.one(context, self._answer(message, kind, answer))
+
+    async def _answer(
+        self, message: bytes | AuricleError, kind: type[MessageT], answer: Callable[[MessageT], Awaitable[T]]
+    ) -> T:
+        if isinstance(message, AuricleError):
+            raise message
         return await answer(parse_whole(kind, message))
 
 
@@ -197,8 +209,9 @@ class GrpcServer:
         self._health = _Health()
         self._models: set[str] = set()
         self._server = grpc.aio.server(options=options(settings))
-        audio_service = _AudioService(api, admission, self._calls, Arrivals(settings.limits.idle_s))
-        self._server.add_generic_rpc_handlers((audio_service, _ModelService(api, self._calls).handler))
+        arrivals = Arrivals(settings.limits.idle_s)
+        audio_service = _AudioService(api, admission, self._calls, arrivals)
+        self._server.add_generic_rpc_handlers((audio_service, _ModelService(api, self._calls, arrivals).handler))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (AUDIO_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME, REFLECTION_V1)
         _add_reflection(self._server, names)
