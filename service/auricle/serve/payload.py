@@ -34,6 +34,10 @@ LONGEST_VARINT = 10
 MOST_FIELDS = 16
 
 
+class _UnclearError(Exception):
+    """The walk does not find its way: damage, a sound that comes twice, or too many fields. Protobuf judges that."""
+
+
 class Sent:
     """The bytes of a sound, for whoever takes them: they are freed when that one has read them, not with the call."""
 
@@ -64,7 +68,7 @@ def parse(kind: type[RequestT], data: bytes) -> tuple[RequestT, Sent | None]:
     """A request from its wire form. Of a large one the sound comes beside it, and its field is set but empty.
 
     Raises ProtocolError where the bytes are no such message, LimitError where more than ``MOST_BESIDE_BYTES`` of them
-    are not its sound.
+    are not its sound, or cannot be told from it.
     """
     rest, sound = _divided(kind, data)
     return _decoded(kind, rest, data), None if sound is None else Sent(sound)
@@ -81,11 +85,18 @@ def _divided(kind: type[Message], data: bytes) -> tuple[bytes, memoryview | None
     if len(data) < LARGE_BYTES:
         return data, None
     audio = kind.DESCRIPTOR.fields_by_name.get("audio")
-    rest, sound = (audio and _lift(data, {audio.number: SOUND if audio.message_type else {}})) or (data, None)
+    counted, advice = "are no sound", "send shorter names and lists"
+    try:
+        lifted = audio and _lift(data, {audio.number: SOUND if audio.message_type else {}})
+    except _UnclearError:
+        lifted = None
+        counted = "cannot be told from its sound"
+        advice = f"send the sound once, and no more than {MOST_FIELDS} fields"
+    rest, sound = lifted or (data, None)
     if len(rest) > MOST_BESIDE_BYTES:
         raise LimitError(
-            f"{kind.DESCRIPTOR.full_name} has {len(rest)} bytes beside its sound, the limit is {MOST_BESIDE_BYTES}; "
-            "send shorter lists in its options, and the sound once"
+            f"{kind.DESCRIPTOR.full_name} has {len(rest)} bytes that {counted}, the limit is {MOST_BESIDE_BYTES}; "
+            f"{advice}"
         )
     return rest, sound
 
@@ -99,11 +110,11 @@ def _decoded(kind: type[MessageT], data: bytes, sent: bytes) -> MessageT:
 
 
 def _lift(data: bytes, fields: Fields) -> tuple[bytes, memoryview] | None:
-    """The message without its sound, and the sound. None where it is not there just once: protobuf judges that."""
+    """The message without its sound, and the sound; None where it has none. Raises _UnclearError."""
     try:
         return _lift_within(data, 0, len(data), fields)
     except IndexError:  # a number does not end
-        return None
+        raise _UnclearError from None
 
 
 def _lift_within(data: bytes, start: int, stop: int, fields: Fields) -> tuple[bytes, memoryview] | None:
@@ -119,7 +130,7 @@ def _lift_within(data: bytes, start: int, stop: int, fields: Fields) -> tuple[by
             size, at = _number(data, at)
             if key >> 3 in fields:
                 if found is not None:
-                    return None
+                    raise _UnclearError
                 found = begun, key, at, at + size
             at += size
         elif wire_type == VARINT:
@@ -127,8 +138,10 @@ def _lift_within(data: bytes, start: int, stop: int, fields: Fields) -> tuple[by
         elif wire_type in FIXED_BYTES:
             at += FIXED_BYTES[wire_type]
         else:
-            return None
-    if at != stop or found is None:
+            raise _UnclearError
+    if at != stop:
+        raise _UnclearError
+    if found is None:
         return None
     begun, key, inner, end = found
     below = fields[key >> 3]
