@@ -204,7 +204,11 @@ def test_tls_files_come_in_pairs(tmp_path):
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize(
-    "target", ["127.0.0.1:99999", "here:65536", "here:0", "here:-1", "[::1]:70000", "dns:///here:70000", "dns:here:0"]
+    "target",
+    [
+        *("127.0.0.1:99999", "here:65536", "here:0", "here:-1", "[::1]:70000", "dns:///here:70000", "dns:here:0"),
+        "ipv4:127.0.0.1:1,127.0.0.1:99999",
+    ],
 )
 def test_a_port_that_is_none_is_refused(kind, target):
     with pytest.raises(errors.OptionError, match=rf"the port of '{re.escape(target)}' must be 1 to 65535") as caught:
@@ -215,21 +219,58 @@ def test_a_port_that_is_none_is_refused(kind, target):
 @pytest.mark.parametrize(
     "target",
     [
-        "here",
         "here:1",
         "here:65535",
         "[::1]:50051",
-        "::0",
-        "2001:db8::99999",
+        "dns:here",
+        "dns:///here",
+        "DNS:here:1",
         "dns://8.8.8.8:53/here:80",
         "ipv4:127.0.0.1:1,127.0.0.1:2",
+        "ipv6:[::1]:1,[::1]:2",
         "unix:99999",
         "unix:///run/auricle:0",
+        "unix-abstract:auricle",
         "vsock:2:1000000",
+        "xds:///auricle",
+        "google-c2p:///auricle",
     ],
 )
 def test_other_targets_are_left_to_grpc(target):
     assert check_target(target) == target
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(
+            "",
+            "here",
+            "here:",
+            "here:http",
+            "::0",
+            "::1:50051",
+            "2001:db8::99999",
+            "[::1]",
+            "[]:1",
+            "a here:1",
+            "a/b:1",
+        ),
+        *("here:1,there:2", "unix:", "ipv4:127.0.0.1", "ipv6:[::1]:1,[::1]", "tcp://here:1", "passthrough:///here:1"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_target_without_a_port_is_refused(kind, target):
+    message = f"give HOST:PORT (an IPv6 address in brackets), not {target!r}"
+    with pytest.raises(errors.OptionError, match=re.escape(message)) as caught:
+        kind(target)
+    assert caught.value.field == "target"
+
+
+@pytest.mark.parametrize(("beginning", "rest"), [("http://", "here:1"), ("HTTPS://", "here")])
+def test_a_url_is_refused_with_what_to_give(beginning, rest):
+    with pytest.raises(errors.OptionError, match=f"give HOST:PORT without {beginning}, not '{beginning}{rest}'; TLS"):
+        check_target(beginning + rest)
 
 
 def test_exports_are_sorted_and_there():

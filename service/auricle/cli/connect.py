@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from auricle.cli.exits import report
 from auricle.cli.logs import configure_logs
 from auricle.cli.places import default_models_dir
-from auricle.cli.settings import Connection
+from auricle.cli.settings import Connection, quieten_grpc
 from auricle.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def connected(connection: Connection, *, bundled: bool = True) -> Iterator[Clien
         with local_client(models_dir, bundled=bundled, timeout_s=connection.timeout_s) as client:
             yield client
         return
-    # gRPC's core would tell of each attempt to connect on stderr; the error tells of the last.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    quieten_grpc()
     from auricle.client import Client
 
     timeout_s = connection.timeout_s or _SERVER_TIMEOUT_S

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,11 +14,18 @@ from click.core import ParameterSource
 from auricle.cli.configuration import config_option
 from auricle.cli.paths import NonEmptyPath
 from auricle.cli.ranges import NumberRange
+from auricle.errors import OptionError
 
-__all__ = ["Connection", "connection_options", "json_option", "model_options", "models_option", "setting", "typed"]
-
-# Or a target under a scheme of gRPC's, such as unix:PATH and dns://AUTHORITY/HOST:PORT.
-_ADDRESS = re.compile(r"unix(-abstract)?:.+|\w+:/.+|(\w+:)?(\[[^]]+\]|[^:/\s]+):-?\d+")
+__all__ = [
+    "Connection",
+    "connection_options",
+    "json_option",
+    "model_options",
+    "models_option",
+    "quieten_grpc",
+    "setting",
+    "typed",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -63,10 +70,21 @@ def setting(*flags: str, help: str, **attributes: Any) -> Decorator[Any]:  # noq
 
 
 def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """The address itself. BadParameter: without a port gRPC would ask at one of its own choice."""
-    if value is not None and not _ADDRESS.fullmatch(value):
-        raise click.BadParameter(f"give HOST:PORT (an IPv6 address in brackets), not {value!r}")
-    return value
+    """The address itself. BadParameter where it is none."""
+    if value is None:
+        return None
+    quieten_grpc()
+    from auricle.client.transport import check_target
+
+    try:
+        return check_target(value)
+    except OptionError as error:
+        raise click.BadParameter(error.message) from error
+
+
+def quieten_grpc() -> None:
+    """To be called before gRPC is imported: its core tells of each attempt to connect; the error tells of the last."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def _stacked(*decorators: Callable[[Any], Any]) -> Decorator[Any]:

@@ -17,8 +17,9 @@ from auricle.v1 import auricle_pb2_grpc
 
 __all__ = ["CHANNEL_OPTIONS", "TlsOptions", "Transport", "check_target", "grpc_calls"]
 
-# HOST:PORT, by itself or under a scheme; gRPC's other targets have ports of another kind, or none.
-_WITH_PORT = re.compile(r"(?!unix)(?:(?:dns|ipv[46]):(?://[^/]*/)?)?(?:\[[^]]*\]|[^:/]+):(-?\d+)")
+# gRPC's own schemes: SCHEME:PATH or SCHEME://AUTHORITY/PATH.
+_WITH_SCHEME = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|vsock|xds|google-c2p):(?://[^/]*/)?(.+)", re.I)
+_HOST_PORT = re.compile(r"(?:\[[^]]+\]|[^][:/,\s]+):(-?[0-9]+)")
 
 _AUDIO_CALLS = ("Embed", "Classify", "StreamEmbed", "StreamClassify")
 _MODEL_CALLS = ("ListModels", "GetModel")
@@ -107,10 +108,27 @@ class TlsOptions:
 
 
 def check_target(target: str) -> str:
-    """Gives the address itself. Raises OptionError for a port that is none: gRPC takes it modulo 65536."""
-    found = _WITH_PORT.fullmatch(target)
-    if found and not 0 < int(found[1]) < 1 << 16:
-        raise OptionError(f"the port of {target!r} must be 1 to 65535, but is {found[1]}", field="target")
+    """Gives the address itself: HOST:PORT, or a target under one of gRPC's schemes.
+
+    Raises OptionError: gRPC would ask at port 443 where there is none, take one that is none modulo 65536, and look a
+    URL up as a name.
+    """
+    if target.lower().startswith(("http://", "https://")):
+        beginning = target[: target.index("//") + 2]
+        raise OptionError(
+            f"give HOST:PORT without {beginning}, not {target!r}; TLS is asked for by itself (tls=, --tls)",
+            field="target",
+        )
+    found = _WITH_SCHEME.fullmatch(target)
+    scheme, path = (found[1].lower(), found[2]) if found else ("", target)
+    if scheme not in ("", "dns", "ipv4", "ipv6"):
+        return target
+    for address in path.split(",") if scheme in ("ipv4", "ipv6") else [path]:
+        with_port = _HOST_PORT.fullmatch(address)
+        if with_port is None and scheme != "dns":
+            raise OptionError(f"give HOST:PORT (an IPv6 address in brackets), not {target!r}", field="target")
+        if with_port and not 0 < int(with_port[1]) < 1 << 16:
+            raise OptionError(f"the port of {target!r} must be 1 to 65535, but is {with_port[1]}", field="target")
     return target
 
 
