@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from auricle.config import Limits
 from auricle.serve import patience
-from auricle.serve.calls import UNTAKEN_IDLES
+from auricle.serve.calls import UNTAKEN_IDLES, Calls
 from auricle.serve.patience import Patience
 from live import audio, config, failure, live_server, noise
 from models import STATISTICS, waveform_bundle, write
@@ -76,6 +78,59 @@ async def test_a_cancellation_from_elsewhere_is_not_taken_back(clock: Clock) -> 
     await clock.looks(2)
     task.cancel()
     assert not await task
+
+
+class Reader:
+    """A stream's context, whose client takes every reply or nothing, its status neither."""
+
+    def __init__(self, *, reads: bool) -> None:
+        self.taken: list[str] = []
+        self.aborted = asyncio.Event()
+        self._reads = reads
+
+    async def write(self, reply: str) -> None:
+        if not self._reads:
+            await asyncio.Event().wait()
+        self.taken.append(reply)
+
+    async def abort_with_status(self, _: grpc.Status) -> None:
+        self.aborted.set()
+        await asyncio.Event().wait()
+
+
+async def test_time_between_replies_is_not_the_client_s(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: asyncio.Queue[None] = asyncio.Queue()
+    look = Patience._look
+
+    def tells(self: Patience) -> None:
+        look(self)
+        looked.put_nowait(None)
+
+    async def replies() -> AsyncGenerator[str, None]:
+        yield "ready"
+        clock.now_s += 2 * LONGEST_S
+        for _ in range(2):
+            await looked.get()
+        yield "a late result"
+
+    monkeypatch.setattr(Patience, "_look", tells)
+    reader: Any = Reader(reads=True)
+    async with asyncio.timeout(20):
+        await Calls(LONGEST_S / UNTAKEN_IDLES).many(reader, replies())
+    assert reader.taken == ["ready", "a late result"]
+
+
+async def test_nobody_waits_for_a_client_to_take_its_status_who_took_no_reply() -> None:
+    async def replies() -> AsyncGenerator[str, None]:
+        yield "ready"
+
+    calls, reader = Calls(LONGEST_S / UNTAKEN_IDLES), Reader(reads=False)
+    unread = asyncio.create_task(calls.many(reader, replies()))  # type: ignore[arg-type]
+    async with asyncio.timeout(20):
+        await reader.aborted.wait()
+        await calls.wait(3600)
+    assert not unread.done()
+    unread.cancel()
 
 
 async def test_who_takes_no_reply_loses_the_place_and_is_told_so_once_it_reads(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ class Calls:
     async def many(self, context: grpc.aio.ServicerContext[Any, Any], answers: AsyncGenerator[Any, None]) -> None:
         """Writes a stream's answers as they come; a client that reads slowly slows the stream.
 
-        One that takes no answer for long ends it. Its place is free then, while the status waits with the answer.
+        One that takes no answer for long ends it. Its place is free then, while the status waits with the answer, and
+        nobody waits for that.
         """
         task = self._begin()
         try:
@@ -107,6 +108,7 @@ class Calls:
                             await context.write(answer)
                         except asyncio.CancelledError:
                             if patience.ran_out():
+                                self._end(task)
                                 raise IdleError(
                                     f"no reply was taken for {self._untaken_s:g} s, {UNTAKEN_IDLES} times the limit "
                                     "idle_s; read while you send"
