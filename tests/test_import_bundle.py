@@ -136,6 +136,33 @@ def test_an_option_that_would_change_nothing_is_refused(
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.parametrize("made", ["embedder", "classifier", "bare", "tflite"])
+def test_a_task_that_no_head_is_for_is_refused(tmp_path: Path, made: str) -> None:
+    task, has, given = "speaker-embedding", "classification", dict[str, Any]()
+    if made == "embedder":
+        task, has, path = "audio-classification", "embedding", models.write_embedder(tmp_path / "m.onnx")
+    elif made == "classifier":
+        path = models.write_waveform(tmp_path / "m.onnx", heads=[{"kind": "classification"}])
+    else:
+        (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+        given = {"sample_rate_hz": 16000, "features": "none", "labels": (("", tmp_path / "labels.txt"),)}
+        if made == "bare":
+            path = models.write_waveform(tmp_path / "m.onnx", metadata=None)
+        else:
+            path = File(outputs=[Output(classes=3)]).write(tmp_path / "m.tflite")
+    message = f"^--task {task} is for a model with a head of kind .*, but this one has {has} alone"
+    with pytest.raises(OptionError, match=message) as caught:
+        import_file(path, tmp_path / "models", ImportSettings(**{"task": task, **given}))
+    assert caught.value.field == "task"
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_task_of_any_of_the_heads_is_taken(tmp_path: Path) -> None:
+    path = models.write_classifier(tmp_path / "m.onnx")
+    for task in ("audio-classification", "audio-embedding", "speaker-embedding"):
+        assert described(taken(path, tmp_path, task=task, replace=True)).task == task
+
+
 def test_a_recipe_is_for_files_that_are_no_bundles(ready: Path, tmp_path: Path) -> None:
     for path in (ready, File(outputs=[Output(classes=3)]).write(tmp_path / "small.tflite")):
         with pytest.raises(OptionError, match=r"^--recipe: "):

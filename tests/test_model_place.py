@@ -80,6 +80,36 @@ def test_an_import_in_place_of_a_model_is_what_is_loaded(tmp_path: Path) -> None
     assert (found.name, found.path.read_bytes()) == ("voice", new.read_bytes())
 
 
+@pytest.mark.parametrize("way", ["itself", "about", "folder", "file"])
+@pytest.mark.parametrize("replace", [True, False])
+def test_an_import_does_not_remove_what_it_is_made_of(tmp_path: Path, way: str, replace: bool) -> None:
+    models_dir = tmp_path / "models"
+    source = write_embedder(models_dir / "voice" / "3.onnx", name="voice")
+    (tmp_path / "folder").symlink_to(models_dir)
+    (tmp_path / "3.onnx").symlink_to(source)
+    given = {
+        "itself": source,
+        "about": models_dir / "voice" / ".." / "voice" / "3.onnx",
+        "folder": tmp_path / "folder" / "voice" / "3.onnx",
+        "file": tmp_path / "3.onnx",
+    }[way]
+    with pytest.raises(OptionError, match=r"3\.onnx is a model 'voice' of .*--name.* or move it out") as caught:
+        import_onnx(given, models_dir, ImportSettings(replace=replace))
+    assert caught.value.field == "name"
+    assert everything_in(models_dir) == ["voice", "voice/3.onnx"]
+    import_onnx(given, models_dir, ImportSettings(name="other"))
+    import_onnx(models_dir / "other.onnx", models_dir, ImportSettings(replace=True, author="me"))
+    assert everything_in(models_dir) == ["other.onnx", "voice", "voice/3.onnx"]
+
+
+def test_a_link_among_the_models_may_give_way_to_what_it_leads_to(tmp_path: Path) -> None:
+    source = write_embedder(tmp_path / "voice.onnx", name="voice")
+    (tmp_path / "models" / "voice").mkdir(parents=True)
+    (tmp_path / "models" / "voice" / "3.onnx").symlink_to(source)
+    import_onnx(source, tmp_path / "models", ImportSettings(replace=True))
+    assert everything_in(tmp_path) == ["models", "models/voice.onnx", "voice.onnx"]
+
+
 def test_a_sidecar_without_a_model_is_not_removed_unasked(tmp_path: Path) -> None:
     models_dir = tmp_path / "models"
     put(models_dir, "voice.json")

@@ -101,9 +101,15 @@ def with_metadata(model: Any, metadata: Mapping[str, Any], *, view: ModelMetadat
     return serialized
 
 
-def place_of(models_dir: Path, name: str, *, replace: bool) -> Place:
-    """Where the bundle goes. OptionError: a model of that name is there, and not to be replaced."""
+def place_of(models_dir: Path, name: str, *, replace: bool, source: Path | None = None) -> Place:
+    """Where the bundle goes. OptionError: a model of that name is there, and not to be replaced, or is ``source``."""
     place = Place(models_dir=models_dir, name=name)
+    if source is not None and place.clears(source):
+        raise OptionError(
+            f"{source} is a model {name!r} of {models_dir} itself and would be removed for what is made of it; "
+            "import it under another name (--name), or move it out of there first",
+            field="name",
+        )
     if not replace:
         place.check_free(mend="import it under another name (--name), or replace it (--replace)", itself=True)
     return place

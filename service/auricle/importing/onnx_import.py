@@ -47,7 +47,7 @@ def import_onnx(path: Path, models_dir: Path, settings: ImportSettings, *, famil
     own, source = read_description(path, session.metadata.get(METADATA_KEY))
     called = path.stem if own is None else _checked(own, source, settings, family)
     name = settings.name or files.slug(called, otherwise="model")
-    place = files.place_of(models_dir, name, replace=settings.replace)
+    place = files.place_of(models_dir, name, replace=settings.replace, source=path)
     notes: tuple[str, ...] = ()
     if family is None and settings.features is None and own is None:
         family = recognise([each.name for each in session.inputs], [each.name for each in session.outputs])
@@ -84,10 +84,12 @@ def _checked(own: str | bytes, source: Path, settings: ImportSettings, family: s
         raise OptionError(f"--recipe: {why}; leave it out", field="recipe")
     settings.refuse(*OF_BARE_FILES, why=why)
     try:
-        return parse_bundle(own, where=source.name)[0].name
+        bundle = parse_bundle(own, where=source.name)[0]
     except BundleError as error:
         hint = "" if source.suffix != ".json" else "; if it is about something else, move it from beside the model"
         raise BundleError(error.message + hint) from error
+    settings.check_task([head.kind for head in bundle.heads])
+    return bundle.name
 
 
 def _bundle_of(path: Path, session: Session, name: str, settings: ImportSettings, known: Recipe | None) -> bytes:
@@ -109,6 +111,7 @@ def _bundle_of(path: Path, session: Session, name: str, settings: ImportSettings
             field="layout",
         )
     heads = _heads(where, _chosen(where, session, settings, known), settings)
+    settings.check_task([head["kind"] for head in heads])
     classifies = any(head["kind"] == "classification" for head in heads)
     metadata = {
         "format": 1,

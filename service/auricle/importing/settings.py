@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -90,6 +91,16 @@ class ImportSettings:
             if field.name in names and getattr(self, field.name) != field.default:
                 flag = FLAGS.get(field.name, field.name).replace("_", "-")
                 raise OptionError(f"--{flag}: {why}; leave it out", field=field.name)
+
+    def check_task(self, kinds: Sequence[str]) -> None:
+        """Raises OptionError where heads of these kinds are none for ``task``."""
+        kind = "classification" if self.task == "audio-classification" else "embedding"
+        if self.task is not None and kind not in kinds:
+            raise OptionError(
+                f"--task {self.task} is for a model with a head of kind {kind}, but this one has "
+                f"{' and '.join(dict.fromkeys(kinds))} alone; give another, or leave it out",
+                field="task",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,8 +62,9 @@ def import_tflite(
         heads.append(_head(model, index, settings, given, taken=[head["name"] for head in heads]))
     if all(head["kind"] != "classification" for head in heads):
         settings.refuse("activation", "calibration", why="no output is a classification")
+    settings.check_task([head["kind"] for head in heads])
     name = settings.name or files.slug(path.stem, otherwise="model")
-    place = files.place_of(models_dir, name, replace=settings.replace)
+    place = files.place_of(models_dir, name, replace=settings.replace, source=path)
     need("tensorflow", "tf2onnx", "ai_edge_litert")
     with files.workspace(models_dir) as scratch:
         sounds = dict(trials(rate_hz, int(np.prod(model.inputs[0].shape))))

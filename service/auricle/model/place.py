@@ -43,6 +43,11 @@ class Place:
         flat = self.version is None
         return [path for path in files_of(self.models_dir, self.name) if (path.parent == self.models_dir) is not flat]
 
+    def clears(self, path: Path) -> bool:
+        """Whether ``install`` would remove this very file, whatever links lead to it."""
+        # A rival that is a link itself goes alone, without the file that it leads to.
+        return path.resolve() in [rival.parent.resolve() / rival.name for rival in self.rivals()]
+
     def check_free(self, *, mend: str, itself: bool = False) -> None:
         """Raises OptionError that names what is in the way.
 
