@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 import models
 from auricle.config import BatchSettings, SessionSettings
+from auricle.engine import served
 from auricle.engine.batcher import Batcher, Outputs
 from auricle.engine.graph import Graph
 from auricle.engine.served import FAULTS_IN_A_ROW, ServedModel
@@ -90,28 +91,92 @@ async def test_a_run_without_a_finite_row_is_a_fault() -> None:
         await batcher.close()
 
 
-async def test_a_model_that_gives_nothing_finite_is_not_healthy(tmp_path: Path) -> None:
-    path = models.write_embedder(tmp_path / "e.onnx")
-    graph = Graph(path, SessionSettings(threads=1))
-    run = graph.run
-    broken = False
+class Shaky:
+    """A model of a file, whose answers are NaN while it is broken. ``on_run`` is told of each run, in its thread."""
 
-    def answer(outputs: Sequence[str], segments: Sequence[np.ndarray]) -> Outputs:
-        return {name: array * (np.nan if broken else 1) for name, array in run(outputs, segments).items()}
+    def __init__(self, path: Path) -> None:
+        self.broken = False
+        self.runs = 0
+        self.on_run: Callable[[], None] = lambda: None
+        graph = Graph(models.write_embedder(path), SessionSettings(threads=1))
+        self._run = graph.run
+        graph.run = self._answer  # type: ignore[method-assign]
+        self.turned = asyncio.Event()
+        self.served = ServedModel("e", "1", graph, BatchSettings(), on_health=self.turned.set)
 
-    graph.run = answer  # type: ignore[method-assign, assignment]
-    turned = asyncio.Event()
-    model = ServedModel("e", "1", graph, BatchSettings(), on_health=turned.set)
-    try:
-        broken = True
-        with capture_logs():
-            for _ in range(FAULTS_IN_A_ROW):
-                future = model.batcher.submit("a", graph.noise(0), ("embedding",))
-                await asyncio.gather(future, return_exceptions=True)
-            await asyncio.wait_for(turned.wait(), PATIENCE_S)
-        assert not model.healthy
-    finally:
-        await model.retire(0)
+    def _answer(self, outputs: Sequence[str], segments: Sequence[np.ndarray]) -> Outputs:
+        self.runs += 1
+        self.on_run()
+        return {name: array * (np.nan if self.broken else 1) for name, array in self._run(outputs, segments).items()}
+
+    async def breaks(self) -> None:
+        """Has it fail until it is not healthy."""
+        self.broken = True
+        for _ in range(FAULTS_IN_A_ROW):
+            future = self.served.batcher.submit("a", self.served.graph.noise(0), ("embedding",))
+            await asyncio.gather(future, return_exceptions=True)
+        await asyncio.wait_for(self.turned.wait(), PATIENCE_S)
+        self.turned.clear()
+
+
+@pytest.fixture
+async def shaky(tmp_path: Path) -> AsyncIterator[Shaky]:
+    model = Shaky(tmp_path / "e.onnx")
+    with capture_logs():  # to render a trace costs more than a run
+        yield model
+    await model.served.retire(0)
+
+
+async def test_a_model_that_gives_nothing_finite_is_not_healthy(shaky: Shaky) -> None:
+    await shaky.breaks()
+    assert not shaky.served.healthy
+
+
+async def test_a_model_is_tried_until_it_answers(shaky: Shaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "TRIED_AGAIN_S", 0.0)
+
+    def mends() -> None:
+        shaky.broken = shaky.runs < mended_at
+
+    await shaky.breaks()
+    mended_at = shaky.runs + 3
+    shaky.on_run = mends
+    await asyncio.wait_for(shaky.turned.wait(), PATIENCE_S)
+    assert shaky.served.healthy
+    assert shaky.runs >= mended_at
+
+
+async def test_the_next_try_of_a_model_that_has_gone_is_called_off(shaky: Shaky) -> None:
+    await shaky.breaks()
+    timer = shaky.served._retry
+    assert timer is not None
+    await shaky.served.retire(0)
+    assert timer.cancelled()
+
+
+async def test_a_try_that_fails_after_its_model_has_gone_is_the_last(
+    shaky: Shaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A timer of no time rings in the next round of the loop.
+    monkeypatch.setattr(served, "TRIED_AGAIN_S", 0.0)
+    trying, may_fail = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        if not shaky.served.healthy:
+            trying.set()
+            assert may_fail.wait(PATIENCE_S)
+
+    shaky.on_run = hold
+    await shaky.breaks()
+    assert await asyncio.to_thread(trying.wait, PATIENCE_S)
+    submitted: list[object] = []
+    monkeypatch.setattr(shaky.served.batcher, "submit", lambda *entry: submitted.append(entry))
+    retiring = asyncio.create_task(shaky.served.retire(0))
+    may_fail.set()
+    await retiring
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert submitted == []
 
 
 def test_what_float32_cannot_hold_is_infinite_and_no_warning(tmp_path: Path) -> None:
