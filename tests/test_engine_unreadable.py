@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
@@ -17,6 +18,9 @@ from structlog.testing import capture_logs
 import models
 from auricle.config import SessionSettings
 from auricle.engine.repository import Repository
+from auricle.errors import OptionError
+from auricle.serve.local import LocalTransport
+from live import live_server
 
 
 @pytest.fixture
@@ -106,6 +110,27 @@ async def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read(tmp_path:
     (tmp_path / "w.onnx").unlink()
     await repository.refresh()
     assert names(repository) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("file", "Not a directory"), ("file/in", "Not a directory"), ("loop", "Too many levels"), ("n" * 300, "too long")],
+)
+async def test_a_folder_that_cannot_be_listed_from_the_start_is_a_bad_option(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    folder = tmp_path / name
+    told = rf"cannot list {re.escape(str(folder))}: .*{why}.*; give a folder that can be read"
+    with pytest.raises(OptionError, match=told) as caught:
+        await Repository(folder).refresh()
+    assert caught.value.field == "models_dir"
+    with pytest.raises(OptionError, match=told), LocalTransport(models_dir=folder):
+        pass
+    with pytest.raises(OptionError, match=told):
+        async with live_server(folder):
+            pass
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])

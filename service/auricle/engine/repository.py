@@ -14,7 +14,7 @@ from auricle.engine.graph import Graph
 from auricle.engine.served import ServedModel
 from auricle.engine.tuning import tuned
 from auricle.engine.watch import watch
-from auricle.errors import BundleError, InvalidArgumentError, NotFoundError
+from auricle.errors import BundleError, InvalidArgumentError, NotFoundError, OptionError
 from auricle.model.heads import HeadKind
 
 __all__ = ["Repository", "scan", "version_key"]
@@ -60,6 +60,7 @@ class Repository:
         self._loaded: dict[Path, tuple[ModelFile, ServedModel | None]] = {}
         self._found: dict[tuple[str, str, HeadKind | None], ServedModel] = {}
         self._unread: set[Path] = set()
+        self._listed = False
         self._retiring: set[asyncio.Task[None]] = set()
         self._refreshing = asyncio.Lock()
         self._log = structlog.get_logger()
@@ -131,10 +132,21 @@ class Repository:
         )
 
     async def refresh(self) -> None:
-        """Makes what is served equal to what is in the directory; OSError where that cannot be listed."""
+        """Makes what is served equal to what is in the directory.
+
+        Raises OptionError where that cannot be listed, OSError where it once could: it may be so again.
+        """
         async with self._refreshing:
             unread: dict[Path, OSError] = {}
-            files = await asyncio.to_thread(scan, self._dir, on_unread=unread.__setitem__)
+            try:
+                files = await asyncio.to_thread(scan, self._dir, on_unread=unread.__setitem__)
+            except OSError as error:
+                if self._listed:
+                    raise
+                raise OptionError(
+                    f"cannot list {self._dir}: {error.strerror}; give a folder that can be read", field="models_dir"
+                ) from error
+            self._listed = True
             bundled = await asyncio.to_thread(self._scan_bundled)
             found = {file.path: file for file in files} | self._keep(unread)
             changed = await self._load_changed(found.values(), found)

@@ -28,7 +28,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Server:
     """Everything that ``auricle serve`` runs, as an async context manager: serving inside, drained outside.
 
-    Raises AuricleError on entry where the address cannot be had or the device is not there.
+    Raises AuricleError on entry where the address cannot be had, the device is not there or the models directory cannot
+    be listed.
     """
 
     def __init__(self, settings: ServerSettings) -> None:

@@ -32,9 +32,10 @@ END = object()
 class LocalTransport:
     """What a gRPC stub offers, answered by an engine in this process. A context manager.
 
-    Methods raise AuricleError: UnavailableError before and after the block, in a process that was forked in it, and
-    for the calls in flight when it ends. ``timeout`` is in seconds, as a stub's. A stream's requests are read in a
-    thread; what they raise ends the stream and is raised by it.
+    Entering raises OptionError where the models directory cannot be listed. Methods raise AuricleError, and
+    UnavailableError before and after the block, in a process that was forked in it, and for the calls in flight when it
+    ends. ``timeout`` is in seconds, as a stub's. A stream's requests are read in a thread; what they raise ends the
+    stream and is raised by it.
 
     Args:
         models_dir: see Repository.
