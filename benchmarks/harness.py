@@ -5,7 +5,6 @@ Importing this module imports no NumPy, so that ``limit_threads`` can come first
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -16,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
+
+import msgspec
 
 __all__ = [
     "ROOT",
@@ -223,7 +224,8 @@ class Report:
                 "figures": self.figures,
                 "goals": goals,
             }
-            print(json.dumps(whole, indent=2))
+            # What was not measured is NaN here and null there.
+            print(msgspec.json.format(msgspec.json.encode(whole, enc_hook=float), indent=2).decode())
         return int(not all(goal.met for goal in self.goals))
 
 
