@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from auricle.client import Client, Pcm, SegmentResult, StreamEvent, Summary
 from auricle.engine.repository import Repository
@@ -131,6 +132,16 @@ def test_a_stream_that_outlives_the_engine_has_ended_with_it(
     assert not caplog.records
     for microphone in microphones:
         microphone.let_go()
+
+
+def test_a_stream_that_is_open_at_the_end_is_closed_before_its_model(models_dir: Path) -> None:
+    microphone = Microphone()
+    with capture_logs() as logs, LocalTransport(models_dir=models_dir) as transport:
+        events = stream(transport, microphone)
+        until_a_result(events)
+    assert [line["event"] for line in logs] == ["model loaded", "model unloading"]
+    microphone.let_go()
+    events.close()
 
 
 def test_outside_its_block_it_says_so(models_dir: Path) -> None:
