@@ -90,3 +90,15 @@ def test_a_file_that_cannot_be_shown_says_why(run: Any, tmp_path: Path) -> None:
     ran = run("models", "show", hidden)
     assert (ran.code, ran.out) == (3, "")
     assert f"{hidden} begins with a dot" in ran.err
+
+
+@pytest.mark.parametrize("command", [["models", "list"], ["embed", "CLIP"], ["bench", "tones"]])
+def test_a_directory_that_cannot_be_listed_is_not_an_empty_one(
+    run: Any, tmp_path: Path, clips: list[Path], command: list[str]
+) -> None:
+    (tmp_path / "models").symlink_to("models")
+    ran = run(*(clips[0] if word == "CLIP" else word for word in command), "--models", tmp_path / "models")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.endswith(
+        f"cannot list {tmp_path / 'models'}: Too many levels of symbolic links; give a folder that can be read\n"
+    )

@@ -12,7 +12,7 @@ from auricle.cli.configuration import config_option
 from auricle.cli.logs import configure_logs
 from auricle.cli.output import print_json, print_table, table, working
 from auricle.cli.paths import NonEmptyPath, names_file
-from auricle.cli.places import default_models_dir
+from auricle.cli.places import default_models_dir, model_files
 from auricle.cli.settings import json_option, models_option
 from auricle.errors import NotFoundError, OptionError
 
@@ -114,14 +114,14 @@ def _show(costs: list[Cost], chosen: Cost, device: str) -> None:
 
 def _path(model: str, models_dir: Path) -> Path:
     """A file, or the newest version of that name in the directory, else of those that come with auricle."""
-    from auricle.engine.repository import scan, version_key
+    from auricle.engine.directory import scan, version_key
     from auricle.model.bundled import bundled_dir
 
     if names_file(model):
         if not Path(model).is_file():
             raise NotFoundError(f"no file {model}")
         return Path(model)
-    files = [*scan(models_dir), *scan(bundled_dir(), bundled=True)]
+    files = [*model_files(models_dir), *scan(bundled_dir(), bundled=True)]
     found = [file for file in files if file.name == model]
     if not found:
         raise NotFoundError(f"no model {model!r} in {models_dir}; auricle models list shows what there is")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from auricle.cli.exits import report
 from auricle.cli.logs import configure_logs
-from auricle.cli.places import default_models_dir
+from auricle.cli.places import default_models_dir, model_files
 from auricle.cli.settings import Connection, quieten_grpc
 from auricle.errors import NotFoundError
 
@@ -49,9 +49,10 @@ def connected(connection: Connection, *, bundled: bool = True) -> Iterator[Clien
 def local_client(models_dir: Path, *, bundled: bool = False, timeout_s: float | None = None) -> Iterator[Client]:
     """Gives a client of an engine in this process, with the models of one directory.
 
-    Files there that cannot be served are told of, a line each; BundleError where there is no other model.
+    Files there that cannot be served are told of, a line each; BundleError where there is no other model. OptionError
+    where the directory cannot be listed.
     """
-    if not bundled and not any(models_dir.glob("*.onnx")) and not any(models_dir.glob("*/*.onnx")):
+    if not bundled and not model_files(models_dir):
         raise NotFoundError(
             f"no models in {models_dir}; get one with `auricle models pull voice`, "
             "or name another directory (--models) or a server (--server)"

@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["ModelFile", "scan", "version_key"]
+from auricle.errors import OptionError
+
+__all__ = ["ModelFile", "scan", "unlisted", "version_key"]
 
 SUFFIX = ".onnx"
 
@@ -70,6 +72,12 @@ def scan(
         except FileNotFoundError:  # it went while we looked
             continue
     return found
+
+
+def unlisted(models_dir: Path, error: OSError) -> OptionError:
+    """What a directory that cannot be listed is refused with, where nothing was loaded from it before."""
+    why = f"cannot list {models_dir}: {error.strerror}; give a folder that can be read"
+    return OptionError(why, field="models_dir")
 
 
 def _list(folder: Path) -> list[Path]:

@@ -9,12 +9,12 @@ from pathlib import Path
 import structlog
 
 from auricle.config import BatchSettings, SessionSettings
-from auricle.engine.directory import ModelFile, scan, version_key
+from auricle.engine.directory import ModelFile, scan, unlisted, version_key
 from auricle.engine.graph import Graph
 from auricle.engine.served import ServedModel
 from auricle.engine.tuning import tuned
 from auricle.engine.watch import watch
-from auricle.errors import BundleError, InvalidArgumentError, NotFoundError, OptionError
+from auricle.errors import BundleError, InvalidArgumentError, NotFoundError
 from auricle.model.heads import HeadKind
 
 __all__ = ["Repository", "scan", "version_key"]
@@ -143,9 +143,7 @@ class Repository:
             except OSError as error:
                 if self._listed:
                     raise
-                raise OptionError(
-                    f"cannot list {self._dir}: {error.strerror}; give a folder that can be read", field="models_dir"
-                ) from error
+                raise unlisted(self._dir, error) from error
             self._listed = True
             bundled = await asyncio.to_thread(self._scan_bundled)
             found = {file.path: file for file in files} | self._keep(unread)
