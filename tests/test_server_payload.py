@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auricle.config import AdmissionSettings, BatchSettings
-from auricle.errors import LimitError, ProtocolError
+from auricle.errors import AuricleError, LimitError, ProtocolError
 from auricle.serve import payload
+from auricle.serve.arrivals import Arrivals
 from auricle.serve.payload import LARGE_BYTES, MOST_BESIDE_BYTES, Sent, parse, parse_whole
 from auricle.v1 import auricle_pb2 as pb
 from live import failure, live_server, noise, pcm
@@ -190,6 +192,29 @@ async def test_a_sound_is_let_go_when_it_has_become_features(tmp_path: Path) -> 
             await asyncio.sleep(0)
         data.clear()  # a BufferError where anybody still has a view
         assert (len(data), call.done()) == (0, False)
+        call.cancel()
+
+
+async def test_a_message_is_let_go_before_its_call_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    class Watched(bytes):
+        def __del__(self) -> None:
+            loop.call_soon_threadsafe(gone.set)
+
+    class WatchedArrivals(Arrivals):
+        async def message(self, context: Any, client: str) -> bytes | AuricleError:
+            came = await super().message(context, client)
+            assert isinstance(came, bytes)
+            return Watched(came)
+
+    monkeypatch.setattr("auricle.serve.grpc.Arrivals", WatchedArrivals)
+    write_embedder(tmp_path / "tiny.onnx")
+    # Whole segments: the last one waits for the delay's end, with nothing left to read.
+    async with live_server(tmp_path, batch=BatchSettings(max_delay_s=60.0), grace_s=0.0) as running:
+        call = running.audio.Embed(pb.EmbedRequest(audio=pcm(noise(10.0))))
+        await asyncio.wait_for(gone.wait(), 20)
+        assert not call.done()
         call.cancel()
 
 

@@ -103,15 +103,15 @@ class _AudioService(grpc.GenericRpcHandler):
     async def embed(self, _: Any, context: Any) -> bytes:
         with await self._reads.turn() as share:
             client = client_of(context.peer())
-            message = await self._arrivals.message(context, client)
-            answer = self._unary(message, client, context, share, pb.EmbedRequest, self._api.embed_wire)
+            came = self._arrivals.message(context, client)
+            answer = self._unary(await came, client, context, share, pb.EmbedRequest, self._api.embed_wire)
             return await self._calls.one(context, answer)
 
     async def classify(self, _: Any, context: Any) -> bytes:
         with await self._reads.turn() as share:
             client = client_of(context.peer())
-            message = await self._arrivals.message(context, client)
-            answer = self._unary(message, client, context, share, pb.ClassifyRequest, self._api.classify_wire)
+            came = self._arrivals.message(context, client)
+            answer = self._unary(await came, client, context, share, pb.ClassifyRequest, self._api.classify_wire)
             return await self._calls.one(context, answer)
 
     async def stream_embed(self, _: Any, context: Any) -> None:
