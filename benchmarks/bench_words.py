@@ -5,6 +5,8 @@
 Live, hop 0.25 s, in process: streams of three digits by one speaker with pauses, from takes that the model has not
 learned from, of which the detector must tell each digit once, in order, and nothing else; and read speech without
 digits to speak of, where every detection is false. Whole: the same takes with white noise over their whole segment.
+A word that the model takes for another is told as that one: the goal is what three words leave of the accuracy that
+takes as whole clips are to have, 97 %. Streams of which as many words are told as were said are counted apart.
 Needs the shared recordings.
 """
 
@@ -37,12 +39,13 @@ ROOM = 0.0005
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo")
 TAKES = 5
 SNR_DB = (20, 10, 5)
+TAKES_GOAL = 0.97
 
 Floats = NDArray[np.float32]
 
 
 def main() -> int:
-    """Prints the figures; 0 where every stream was told exactly."""
+    """Prints the figures; 0 where as many streams as the goal were told exactly."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=bundled_dir() / "digits.onnx", help="the bundle to measure")
     parser.add_argument("--streams", type=int, default=100)
@@ -56,27 +59,36 @@ def main() -> int:
         shutil.copy(asked.model, Path(models, "digits.onnx"))
         with LocalTransport(models_dir=Path(models)) as transport:
             client = Client(transport=transport, retry=None)
-            exact = _exact(client, data / "fsdd", asked.streams, report)
+            exact, counted = _exact(client, data / "fsdd", asked.streams, report)
             alarms = _false_alarms(client, sorted((data / "librispeech").glob("*/*.flac")))
             in_noise = {snr_db: _in_noise(client, data / "fsdd", snr_db) for snr_db in SNR_DB}
+    report.say(f"streams of which three words were told, the right ones or others: {counted}")
     report.say(f"false detections in a minute of read speech: {alarms:.1f}")
     report.table(
         ["white noise below the word", "right"], [(f"{db} dB", f"{share:.1%}") for db, share in in_noise.items()]
     )
-    report.figures = {"streams": asked.streams, "exact": exact, "false_per_minute": alarms, "in_noise": in_noise}
-    report.goals = [harness.Goal(name="streams told exactly", value=exact, bound=asked.streams, at_least=True)]
+    report.figures = {
+        "streams": asked.streams,
+        "exact": exact,
+        "three_told": counted,
+        "false_per_minute": alarms,
+        "in_noise": in_noise,
+    }
+    goal = asked.streams * TAKES_GOAL**3
+    report.goals = [harness.Goal(name="streams told exactly", value=exact, bound=goal, at_least=True)]
     return report.close()
 
 
-def _exact(client: Client, folder: Path, count: int, report: harness.Report) -> int:
-    """How many streams were told exactly; prints the others."""
-    exact = 0
+def _exact(client: Client, folder: Path, count: int, report: harness.Report) -> tuple[int, int]:
+    """How many streams were told exactly, and how many with as many words; prints those that were not."""
+    exact = counted = 0
     for sound, digits in _streams(folder, count):
         told = _told(client, sound, RATE_HZ)
         exact += told == digits
+        counted += len(told) == len(digits)
         if told != digits:
             report.say(f"{' '.join(digits)} was told as {' '.join(told)}")
-    return exact
+    return exact, counted
 
 
 def _streams(folder: Path, count: int) -> Iterator[tuple[Floats, list[str]]]:
