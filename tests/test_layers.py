@@ -23,12 +23,13 @@ ROWS = [
     {"metadata"},
     {"model"},
     {"frontend", "config", "_frontend"},
+    {"soundfiles"},
     {"containers"},
     {"errors", "v1"},
 ]
 RANK = {part: row for row, parts in enumerate(ROWS) for part in parts}
 # In the table for those who import it; itself it knows nothing of the engine.
-CLIENT_MAY_IMPORT = {"client", "v1", "containers", "errors"}
+CLIENT_MAY_IMPORT = {"client", "v1", "soundfiles", "containers", "errors"}
 # What is no part and may be taken from the package itself, which brings the client's names there.
 OF_THE_PACKAGE = {"auricle.__version__"}
 ENGINE_RUNTIME = "onnxruntime"

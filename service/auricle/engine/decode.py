@@ -10,8 +10,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from auricle import soundfiles
 from auricle.config import Limits
-from auricle.containers import check_whole, truncated, without_tag
+from auricle.containers import check_whole, without_tag
 from auricle.engine.wav import find_samples
 from auricle.errors import AudioError, LimitError
 from auricle.frontend import PCM_BYTES
@@ -23,10 +24,6 @@ Buffer = bytes | memoryview
 Block = bytes | memoryview | NDArray[np.int16] | NDArray[np.float32]
 
 BLOCK_FRAMES = 65536
-# libsndfile's float32 read costs many times its int16 read; these lose nothing in 16 bits.
-INT16_SUBTYPES = frozenset({"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"})
-# libsndfile's word for a length that the header does not give.
-UNKNOWN_FRAMES = 1 << 62
 # A larger file may take milliseconds to open: some decoders search it to its end.
 SMALL_BYTES = 32768
 FORMATS = "WAV, FLAC, OGG Vorbis or Opus, MP3 or AIFF"
@@ -119,17 +116,18 @@ def open_content(content: Buffer, limits: Limits) -> Sound:
         file = soundfile.SoundFile(without_tag(stream))
     except soundfile.SoundFileError as error:
         raise AudioError(
-            f"audio.content cannot be read as {FORMATS}: {_reason(error)} It begins with {bytes(content[:8])!r}; "
-            "convert it to one of them, or say what raw samples are, as PCM",
+            f"audio.content cannot be read as {FORMATS}: {soundfiles.reason(error)} It begins with "
+            f"{bytes(content[:8])!r}; convert it to one of them, or say what raw samples are, as PCM",
             field="audio.content",
             reason="AUDIO_UNDECODABLE",
         ) from error
-    encoding = "s16le" if file.subtype in INT16_SUBTYPES else "f32le"
-    sound_format = SoundFormat(encoding=encoding, sample_rate_hz=file.samplerate, channels=file.channels)
+    sound_format = SoundFormat(
+        encoding=soundfiles.encoding_of(file), sample_rate_hz=file.samplerate, channels=file.channels
+    )
     try:
         sound_format.check(limits, "audio.content")
-        if file.frames < UNKNOWN_FRAMES:
-            _check_length(file.frames, sound_format, limits)
+        if (frames := soundfiles.known_frames(file)) is not None:
+            _check_length(frames, sound_format, limits)
     except LimitError:
         file.close()
         raise
@@ -153,29 +151,12 @@ def _open_stored(content: Buffer, limits: Limits) -> Sound | None:
 
 
 def _decoded_blocks(file: soundfile.SoundFile, sound_format: SoundFormat, limits: Limits) -> Iterator[Block]:
-    dtype = "int16" if sound_format.encoding == "s16le" else "float32"
     frames = 0
-    # soundfile seeks after every read of a file that can, and an MP3 decoder starts anew there, with a glitch.
-    file.seekable = lambda: False
     with file:
-        while True:
-            try:
-                block = file.read(BLOCK_FRAMES, dtype=dtype, always_2d=True)
-            except soundfile.SoundFileError as error:
-                raise AudioError(
-                    f"audio.content breaks off or is damaged at or after {frames} sample frames "
-                    f"({frames / sound_format.sample_rate_hz:.2f} s): {_reason(error)}",
-                    field="audio.content",
-                    reason="AUDIO_UNDECODABLE",
-                ) from error
-            if not len(block):
-                break
+        for block in soundfiles.blocks(file, BLOCK_FRAMES, "audio.content", field="audio.content"):
             frames += len(block)
             _check_length(frames, sound_format, limits)
             yield block
-        if frames < file.frames < UNKNOWN_FRAMES:
-            how = f"its header promises {file.frames} sample frames, {frames} are there"
-            raise truncated("audio.content", how, field="audio.content")
 
 
 def _check_content(size: int, limits: Limits, field: str) -> None:
@@ -211,8 +192,3 @@ class _Content(io.BytesIO):
             return super().seek(offset, whence)
         except ValueError:
             return self.tell()
-
-
-def _reason(error: Exception) -> str:
-    text = str(getattr(error, "error_string", error)).strip()
-    return text if text.endswith(".") else text + "."

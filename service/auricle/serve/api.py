@@ -1,4 +1,4 @@
-"""The Api: protos in, protos out. gRPC, HTTP, the task API and the CLI's local mode all call this one."""
+"""The Api: protos in, protos out. The gRPC server and the engine in a client's process call this one alike."""
 
 from __future__ import annotations
 

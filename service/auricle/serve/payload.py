@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError, Message
 
 from auricle.engine.decode import Block
 from auricle.errors import LimitError, ProtocolError
+from auricle.serve.wire import varint
 from auricle.v1 import auricle_pb2 as pb
 
 __all__ = ["MessageT", "RequestT", "Sent", "parse", "parse_whole"]
@@ -149,7 +150,7 @@ def _lift_within(data: bytes, start: int, stop: int, fields: Fields) -> tuple[by
     if lifted is None:
         return None
     rest, sound = lifted
-    return b"".join((data[start:begun], _varint(key), _varint(len(rest)), rest, data[end:stop])), sound
+    return b"".join((data[start:begun], varint(key), varint(len(rest)), rest, data[end:stop])), sound
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
@@ -161,12 +162,3 @@ def _number(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at + place + 1
     raise IndexError("the varint does not end")
-
-
-def _varint(value: int) -> bytes:
-    made = bytearray()
-    while value >= 0x80:
-        made.append(value & 0x7F | 0x80)
-        value >>= 7
-    made.append(value)
-    return bytes(made)

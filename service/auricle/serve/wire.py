@@ -34,6 +34,7 @@ __all__ = [
     "selector",
     "timing",
     "usage",
+    "varint",
 ]
 
 T = TypeVar("T")
@@ -250,11 +251,17 @@ def _place(answer: Answer, rate_hz: int, reply: pb.Embedding | pb.Classification
 def _packed_floats(values: NDArray[np.generic]) -> bytes:
     """The wire form of ``Floats{values}``: no Python object a float."""
     data = values.astype("<f4", copy=False).tobytes()
-    length, size = b"", len(data)
-    while size >= 0x80:
-        length += bytes([size & 0x7F | 0x80])
-        size >>= 7
-    return b"\x0a" + length + bytes([size]) + data
+    return b"\x0a" + varint(len(data)) + data
+
+
+def varint(value: int) -> bytes:
+    """A number in protobuf's wire form."""
+    made = bytearray()
+    while value >= 0x80:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    made.append(value)
+    return bytes(made)
 
 
 def _sample_time(samples: int, rate_hz: int, reply: duration_pb2.Duration) -> None:
