@@ -63,6 +63,17 @@ async def test_health_speaks_for_the_server_its_services_and_each_model(tmp_path
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+async def test_health_lists_what_it_knows(tmp_path: Path) -> None:
+    gone = write_embedder(tmp_path / "gone.onnx")
+    write_embedder(tmp_path / "tiny.onnx")
+    async with live_server(tmp_path, watch=True) as server:
+        gone.unlink()
+        await becomes(server.channel, "auricle.model/gone", health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+        listed = await health_pb2_grpc.HealthStub(server.channel).List(health_pb2.HealthListRequest())
+        names = {"", "auricle.v1.AudioService", "auricle.v1.ModelService", "auricle.model/tiny"}
+        assert {name: reply.status for name, reply in listed.statuses.items()} == dict.fromkeys(names, SERVING)
+
+
 async def test_without_a_model_the_server_lives_and_the_audio_service_does_not_serve(tmp_path: Path) -> None:
     async with live_server(tmp_path) as server:
         assert await health(server.channel, "") == SERVING

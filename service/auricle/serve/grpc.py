@@ -190,14 +190,32 @@ class _ModelService:
         return await answer(parse_whole(kind, message))
 
 
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
 class _Health(health.aio.HealthServicer):
     """The protocol keeps SERVICE_UNKNOWN for those who watch; who asks about a model that is gone gets NOT_FOUND."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._names = {""}
+
+    async def set(self, service: str, status: Any) -> None:
+        self._names.add(service)
+        await super().set(service, status)
+
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:  # noqa: N802
         reply = await super().Check(request, context)
-        if reply.status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+        if reply.status == UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND)
         return reply
+
+    async def List(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """What is known, by name, without models that are gone. The library leaves this method to others."""
+        asked = {name: health_pb2.HealthCheckRequest(service=name) for name in self._names}
+        replies = {name: await super(_Health, self).Check(each, context) for name, each in asked.items()}
+        known = {name: reply for name, reply in replies.items() if reply.status != UNKNOWN}
+        return health_pb2.HealthListResponse(statuses=known)  # type: ignore[attr-defined]
 
 
 class GrpcServer:
