@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import uvloop
@@ -15,10 +14,18 @@ import uvloop
 from alone import make_call
 from loadgen import SERVICE
 
-__all__ = ["serve_bare"]
+__all__ = ["Pipe", "serve_bare"]
 
 
-def serve_bare(pipe: Connection, path: Path, core: int, method: str, files: Sequence[bytes]) -> None:
+class Pipe(Protocol):
+    """The end of a worker's pipe."""
+
+    def send(self, address: str) -> None: ...
+
+    def recv(self) -> object: ...
+
+
+def serve_bare(pipe: Pipe, path: Path, core: int, method: str, files: Sequence[bytes]) -> None:
     """The process's main: sends its address, and serves until None comes.
 
     A call decodes the next of the files, whatever it brings, makes its features and runs the model, as ``run_alone``
@@ -28,7 +35,7 @@ def serve_bare(pipe: Connection, path: Path, core: int, method: str, files: Sequ
     uvloop.run(_serve(pipe, path, method, files))
 
 
-async def _serve(pipe: Connection, path: Path, method: str, files: Sequence[bytes]) -> None:
+async def _serve(pipe: Pipe, path: Path, method: str, files: Sequence[bytes]) -> None:
     call = make_call(path)
     calls = 0
 
