@@ -31,9 +31,9 @@ if __name__ == "__main__":
 import numpy as np
 
 from auricle.config import SessionSettings
+from auricle.engine.directory import scan, version_key
 from auricle.engine.graph import Graph
 from auricle.engine.plan import default_grid
-from auricle.engine.repository import scan, version_key
 from auricle.v1 import auricle_pb2 as pb
 from bare_stream import serve_nothing
 from crowd import Crowd, stand

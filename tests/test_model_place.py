@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from auricle.engine.repository import scan
+from auricle.engine.directory import scan
 from auricle.errors import OptionError
 from auricle.importing.onnx_import import import_onnx
 from auricle.importing.settings import ImportSettings

@@ -8,7 +8,7 @@ import pytest
 
 import models
 from auricle.client import Client
-from auricle.engine.repository import scan
+from auricle.engine.directory import scan
 from auricle.errors import OptionError
 from auricle.serve.local import LocalTransport
 from auricle.training.export import check_target, served_as

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import stat
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from auricle.engine.session import Session
 from auricle.errors import BundleError
 from auricle.model.bundle import METADATA_KEY, TensorInfo, parse_bundle
 from auricle.model.heads import Head, HeadSpec
+from auricle.model.place import read_description
 
 __all__ = ["Graph"]
 
@@ -260,17 +259,13 @@ def _least_rows(runs: Mapping[int, Mapping[str, NDArray[Any]]], outputs: Sequenc
 
 def _metadata(path: Path, session: Session) -> str | bytes:
     """The bundle's JSON: the sidecar where there is one, else from the ONNX file."""
-    sidecar = path.with_suffix(".json")
-    # Path.is_file takes what it cannot look at for absent.
-    with suppress(FileNotFoundError):
-        if stat.S_ISREG(sidecar.stat().st_mode):
-            return sidecar.read_bytes()
-    if METADATA_KEY not in session.metadata:
+    found, _ = read_description(path, session.metadata.get(METADATA_KEY))
+    if found is None:
         raise BundleError(
-            f"{path.name}: no metadata: neither {METADATA_KEY!r} in the ONNX file nor {sidecar.name} beside it; "
+            f"{path.name}: no metadata: neither {METADATA_KEY!r} in the ONNX file nor {path.stem}.json beside it; "
             "docs/bundle.md shows how to write either"
         )
-    return session.metadata[METADATA_KEY]
+    return found
 
 
 def _shape(tensor: TensorInfo) -> str:

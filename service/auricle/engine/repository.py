@@ -17,7 +17,7 @@ from auricle.engine.watch import watch
 from auricle.errors import BundleError, InvalidArgumentError, NotFoundError
 from auricle.model.heads import HeadKind
 
-__all__ = ["Repository", "scan", "version_key"]
+__all__ = ["Repository"]
 
 NAME_TAKEN = "MODEL_NAME_TAKEN"
 

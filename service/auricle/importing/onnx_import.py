@@ -17,8 +17,8 @@ from auricle.importing import files
 from auricle.importing.recipes import Recipe, recipe, recognise
 from auricle.importing.settings import ImportReport, ImportSettings
 from auricle.importing.takeover import take_over
-from auricle.metadata.files import read_description
 from auricle.model.bundle import METADATA_KEY, TensorInfo, parse_bundle
+from auricle.model.place import read_description
 
 __all__ = ["import_onnx"]
 

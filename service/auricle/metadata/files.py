@@ -14,17 +14,10 @@ __all__ = [
     "parse_calibration",
     "parse_labels",
     "read_calibration",
-    "read_description",
     "read_file",
     "read_files",
     "read_labels",
 ]
-
-
-def read_description(path: Path, inside: str | None) -> tuple[str | bytes | None, Path]:
-    """A bundle's JSON and the file that it is in: the sidecar, where there is one, wins over what is ``inside``."""
-    sidecar = path.with_suffix(".json")
-    return (sidecar.read_bytes(), sidecar) if sidecar.is_file() else (inside, path)
 
 
 def read_file(path: str | PathLike[str]) -> bytes:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from auricle.errors import BundleError
 from auricle.metadata.bundling import view_of
-from auricle.metadata.files import read_description
 from auricle.metadata.onnxfile import VIEW_KEY, OnnxFile
 from auricle.metadata.view import dump_view, parse_view
 from auricle.model.bundle import METADATA_KEY, parse_bundle
+from auricle.model.place import read_description
 
 __all__ = ["tflite_json"]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from auricle.errors import OptionError
 
-__all__ = ["Place", "files_of", "remove_files"]
+__all__ = ["Place", "files_of", "read_description", "remove_files"]
 
 SUFFIX = ".onnx"
 
@@ -96,6 +97,18 @@ def remove_files(models_dir: Path, paths: Iterable[Path]) -> None:
         if path.parent != models_dir:
             with contextlib.suppress(OSError):  # other versions are in it
                 path.parent.rmdir()
+
+
+def read_description(path: Path, inside: str | None) -> tuple[str | bytes | None, Path]:
+    """A bundle's JSON and the file that it is in: the sidecar, where there is one, wins over what is ``inside``.
+
+    OSError where it cannot be looked at, which Path.is_file takes for absent.
+    """
+    sidecar = _sidecar(path)
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISREG(sidecar.stat().st_mode):
+            return sidecar.read_bytes(), sidecar
+    return inside, path
 
 
 def _sidecar(path: Path) -> Path:
